@@ -1,1 +1,31 @@
 #![doc = include_str!("../README.md")]
+
+pub mod digest;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod key;
+pub mod media;
+pub mod policy;
+pub mod ports;
+pub mod reason;
+pub mod session;
+pub mod spooled;
+pub mod state;
+pub mod verdict;
+
+pub use digest::Sha256Digest;
+pub use error::{Disposition, InvalidValue};
+pub use event::{Dialect, IgnoredRecord, ObjectEvent};
+pub use id::{Fence, ObjectId, TenantId, UploadId, WorkerId};
+pub use key::{BucketName, ETag, ObjectKey, Prefix, PublishedKey, QuarantineKey, VersionId};
+pub use media::MediaType;
+pub use policy::{Action, Policy, PolicySet, TypePattern};
+pub use reason::{HoldReason, Reason, RejectReason};
+pub use session::{FileName, NewSession, Session, SourceObject};
+pub use spooled::Spooled;
+pub use state::{InvalidTransition, PublishedObject, SessionEvent, SessionState, StateName};
+pub use verdict::{EngineVersion, Finding, ScanReport, ScannerName};
+
+/// A point in time, always UTC. Where replicas must agree it comes from the session store's clock.
+pub use jiff::Timestamp;

@@ -1,0 +1,20 @@
+//! What the pipeline asks of the world. Each trait's documentation is its contract; `lazaret-testkit` holds one
+//! conformance suite per port, which every adapter and every fake passes.
+
+mod object_store;
+mod queue;
+mod scanner;
+mod session_store;
+mod transformer;
+
+pub use object_store::{
+    Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource, ReadBack,
+    StoreError,
+};
+pub use queue::{Delivery, DeliveryTag, Queue, QueueError};
+pub use scanner::{ScanError, Scanner};
+pub use session_store::{
+    AttemptRecord, AuditRecord, Begun, Decision, Exhausted, History, OutboxItem, OutboxKind, SessionStore,
+    SessionStoreError, Settled, Settlement,
+};
+pub use transformer::{ImageLimits, TransformError, TransformOutcome, TransformRequest, Transformed, Transformer};

@@ -1,0 +1,332 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    BucketName, Disposition, Fence, HoldReason, InvalidTransition, NewSession, ObjectEvent, ObjectKey, PublishedObject,
+    Reason, RejectReason, ScanReport, Session, SourceObject, StateName, Timestamp, UploadId, WorkerId, error::Cause,
+};
+
+/// How an attempt began, or why it did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// The lease is ours and the attempt is counted, durably.
+    Leased {
+        /// The session as it stands, finalized.
+        session: Session,
+        /// What every later write must carry.
+        fence: Fence,
+        /// Which attempt this is, from 1.
+        attempt: u32,
+    },
+    /// Another worker holds a live lease for this much longer.
+    Busy {
+        /// Until its lease ends, on the store's clock.
+        remaining: Duration,
+    },
+    /// The session waits to be finalized.
+    NotFinalized(Session),
+    /// The session is published, rejected, held, expired or revoked.
+    Settled(Session),
+    /// The limit of attempts was reached before; the session is held by this very write.
+    Exhausted(Exhausted),
+}
+
+/// A session that this write moved to `held / attempts-exhausted`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The session, held.
+    pub session: Session,
+    /// How many attempts were counted.
+    pub attempts: u32,
+}
+
+/// What the pipeline decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The safe copy was written and read back.
+    Publish(PublishedObject),
+    /// The bytes are not acceptable.
+    Reject {
+        /// The reason code.
+        reason: RejectReason,
+        /// What exactly, with the limit it broke.
+        detail: String,
+    },
+    /// The bytes could not be checked whole.
+    Hold {
+        /// The reason code.
+        reason: HoldReason,
+        /// What exactly.
+        detail: String,
+    },
+}
+
+impl Decision {
+    /// The state it leads to.
+    pub const fn state(&self) -> StateName {
+        match self {
+            Self::Publish(_) => StateName::Published,
+            Self::Reject { .. } => StateName::Rejected,
+            Self::Hold { .. } => StateName::Held,
+        }
+    }
+
+    /// The reason it carries, if any.
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Publish(_) => None,
+            Self::Reject { reason, .. } => Some(Reason::Rejected(*reason)),
+            Self::Hold { reason, .. } => Some(Reason::Held(*reason)),
+        }
+    }
+}
+
+/// Everything one commit writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The decision.
+    pub decision: Decision,
+    /// Which quarantined bytes it is about. None only where they were never seen.
+    pub source: Option<SourceObject>,
+    /// The policy that matched, where one was reached.
+    pub policy: Option<String>,
+    /// Every scanner's answer.
+    pub reports: Vec<ScanReport>,
+}
+
+/// Whether a fenced write took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Committed(Box<Session>),
+    /// The lease went to somebody else meanwhile: nothing changed.
+    Stale,
+}
+
+/// One attempt in a session's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttemptRecord {
+    /// Raised with every lease of this session.
+    pub fence: Fence,
+    /// Who took it.
+    pub worker: WorkerId,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it ended; none while it runs or after a crash.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended: `committed`, `failed`, `given-back`, or none.
+    pub result: Option<String>,
+    /// What went wrong, where something did.
+    pub error: Option<String>,
+}
+
+/// One line of the append-only audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Who: a worker, `sweeper`, or an operator.
+    pub actor: String,
+    /// What happened, by its event name.
+    pub action: String,
+    /// The state before.
+    pub from: Option<StateName>,
+    /// The state after.
+    pub to: StateName,
+    /// The reason code, if any.
+    pub reason: Option<Reason>,
+    /// In plain words.
+    pub detail: Option<String>,
+}
+
+/// The whole story of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct History {
+    /// Scanners' answers, oldest first.
+    pub verdicts: Vec<ScanReport>,
+    /// Attempts, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// The audit trail, oldest first.
+    pub audit: Vec<AuditRecord>,
+}
+
+/// What an outbox item is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutboxKind {
+    /// A session was finalized or released without an object event: it is to be put on the queue.
+    Process,
+    /// A session was settled: the world is to be told.
+    Verdict,
+}
+
+/// Something that was committed together with a state and must still be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxItem {
+    /// Ascending in the order of commits.
+    pub id: i64,
+    /// The session it is about.
+    pub upload_id: UploadId,
+    /// What it is for.
+    pub kind: OutboxKind,
+    /// The event's body: JSON.
+    pub payload: String,
+}
+
+/// Upload sessions, their leases, verdicts, audit trail and outbox.
+///
+/// * Time is the store's: no caller's clock decides about leases, expiry or retention.
+/// * Every write that changes a state appends an audit record in the same transaction.
+/// * A write with a fence changes nothing unless the fence is the newest and its lease has not been given up.
+/// * Attempts are committed before `begin_attempt` returns.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// The store's clock.
+    async fn now(&self) -> Result<Timestamp, SessionStoreError>;
+
+    /// Makes a session. A second one with the same id or the same bucket and key is a [`SessionStoreError::Conflict`].
+    async fn create(&self, new: &NewSession) -> Result<Session, SessionStoreError>;
+
+    /// The session with this id.
+    async fn get(&self, id: UploadId) -> Result<Option<Session>, SessionStoreError>;
+
+    /// The session that this key was handed out for.
+    async fn find(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<Session>, SessionStoreError>;
+
+    /// Sessions by id, which is by age; `after` is the last one seen.
+    async fn list(
+        &self,
+        state: Option<StateName>,
+        after: Option<UploadId>,
+        limit: u32,
+    ) -> Result<Vec<Session>, SessionStoreError>;
+
+    /// The whole story of one session. Empty for an unknown id.
+    async fn history(&self, id: UploadId) -> Result<History, SessionStoreError>;
+
+    /// `created → uploaded`; a session further on stays as it is.
+    async fn mark_uploaded(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
+
+    /// `created | uploaded → finalized`, with an [`OutboxKind::Process`] item. A finalized session stays as it is.
+    async fn finalize(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
+
+    /// `held → finalized` with the hold's reason recorded as overridden, the attempts counted anew and an
+    /// [`OutboxKind::Process`] item.
+    async fn release(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
+
+    /// `held → rejected`.
+    async fn reject_held(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
+
+    /// Takes the lease, raises the fence and counts the attempt in one committed write. A session that is `created` or
+    /// `uploaded` is finalized by the same write where `finalize` is true. With `max_attempts` already counted the
+    /// session is held instead.
+    async fn begin_attempt(
+        &self,
+        id: UploadId,
+        worker: &WorkerId,
+        lease: Duration,
+        max_attempts: u32,
+        finalize: bool,
+    ) -> Result<Begun, SessionStoreError>;
+
+    /// Extends the lease. False: it is somebody else's now.
+    async fn renew_lease(&self, id: UploadId, fence: Fence, lease: Duration) -> Result<bool, SessionStoreError>;
+
+    /// Ends the lease and takes the attempt back: it was not this object's fault. Nothing for a stale fence.
+    async fn give_back(&self, id: UploadId, fence: Fence, why: &str) -> Result<(), SessionStoreError>;
+
+    /// Ends the lease; the attempt stays counted. Nothing for a stale fence.
+    async fn fail_attempt(&self, id: UploadId, fence: Fence, error: &str) -> Result<(), SessionStoreError>;
+
+    /// New state, verdicts, audit record and outbox item in one fenced transaction.
+    async fn settle(&self, id: UploadId, fence: Fence, settlement: &Settlement) -> Result<Settled, SessionStoreError>;
+
+    /// The quarantined original of a settled session is gone.
+    async fn record_original_deleted(&self, id: UploadId) -> Result<(), SessionStoreError>;
+
+    /// Up to `limit` sessions not settled whose `expires_at` has passed and that no live lease protects, the longest
+    /// overdue first.
+    async fn overdue(&self, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
+
+    /// `created | uploaded | finalized → expired`, if the session is still as `seen` and no live lease protects it. False: it moved.
+    async fn expire(&self, seen: &Session) -> Result<bool, SessionStoreError>;
+
+    /// Up to `limit` settled sessions whose original is still recorded as present and may go: published, revoked and
+    /// expired ones at once, rejected ones after `retain_rejected`.
+    async fn removable(&self, retain_rejected: Duration, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
+
+    /// Remembers an object that no session asked for. Repeating it changes nothing.
+    async fn record_orphan(&self, event: &ObjectEvent) -> Result<(), SessionStoreError>;
+
+    /// The orphan was deleted.
+    async fn record_orphan_swept(&self, bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
+
+    /// Claims up to `limit` outbox items of one kind for `lease`, oldest first. Nobody else gets them meanwhile.
+    async fn claim_outbox(
+        &self,
+        kind: OutboxKind,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<OutboxItem>, SessionStoreError>;
+
+    /// The items are done and removed.
+    async fn complete_outbox(&self, ids: &[i64]) -> Result<(), SessionStoreError>;
+
+    /// Asks the database whether it is there, migrated and writable.
+    async fn check(&self) -> Result<(), SessionStoreError>;
+}
+
+/// Why the session store could not do what was asked.
+#[derive(Debug, Error)]
+pub enum SessionStoreError {
+    /// The database is out of reach, busy for too long, or full.
+    #[error("session database is unavailable: {action}")]
+    Unavailable {
+        /// What was asked.
+        action: &'static str,
+        /// What the client library said.
+        #[source]
+        source: Cause,
+    },
+    /// There is no such session.
+    #[error("there is no session {id}")]
+    NotFound {
+        /// The id.
+        id: UploadId,
+    },
+    /// A session with this id or key exists already.
+    #[error("a session with this id or key exists already: {id}")]
+    Conflict {
+        /// The id.
+        id: UploadId,
+    },
+    /// The session's state does not allow it.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    /// A row does not hold what this program writes.
+    #[error("session record is not readable: {detail}")]
+    Corrupt {
+        /// Which field, and its value.
+        detail: String,
+    },
+    /// The schema is missing, or of another version than this program.
+    #[error("session database is not migrated: {detail}; run `lazaret migrate`")]
+    NotMigrated {
+        /// Found and expected versions.
+        detail: String,
+    },
+}
+
+impl SessionStoreError {
+    /// What to do with the delivery.
+    pub const fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable { .. } | Self::NotMigrated { .. } => Disposition::Unavailable,
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Transition(_) | Self::Corrupt { .. } => {
+                Disposition::DeadLetter
+            }
+        }
+    }
+}
