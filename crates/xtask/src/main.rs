@@ -1,2 +1,52 @@
 #![doc = include_str!("../README.md")]
-fn main() {}
+
+mod child;
+mod demo;
+mod packages;
+mod say;
+mod schema;
+mod scratch;
+mod stop;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The repository's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send real files through `lazaret dev` and check what becomes of each
+    Demo {
+        /// Stay up afterwards, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Check formatting, lints, docs and dependencies, then run all tests against real servers
+    Test {
+        /// Passed on to `cargo nextest run`: filters, `--no-capture`, …
+        #[arg(last = true)]
+        nextest: Vec<String>,
+    },
+    /// Write config/schema.json
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let done = stop::listen().and_then(|()| match Arguments::parse().command {
+        Command::Demo { keep } => demo::run(keep),
+        Command::Test { nextest } => test::run(&nextest),
+        Command::Schema => schema::write().map(|()| ExitCode::SUCCESS),
+    });
+    done.unwrap_or_else(|error| {
+        say::failure(&format!("{error:#}"));
+        if stop::requested() { ExitCode::from(130) } else { ExitCode::FAILURE }
+    })
+}

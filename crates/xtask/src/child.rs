@@ -1,0 +1,101 @@
+//! Programs that this one starts, and their end.
+
+use std::ffi::OsStr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{say, stop};
+
+const GRACE: Duration = Duration::from_secs(15);
+
+/// A command whose process the kernel ends when this one dies. `setpriv` (util-linux, essential on Debian)
+/// sets the parent-death signal and becomes the program, so the process id is the program's own.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
+}
+
+/// A process that ends, at the latest, with its guard.
+pub(crate) struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { child, name: name.to_owned() })
+    }
+
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// The exit status, once there is one.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        stop::poll(within, || self.ended())?
+            .ok_or_else(|| anyhow!("{} took more than {} s", self.name, within.as_secs()))
+    }
+
+    fn terminate(&mut self) -> Result<()> {
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .with_context(|| format!("cannot stop {}", self.name))?;
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            if self.ended()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        say::loud(&format!("{} did not stop within {} s of SIGTERM and was killed", self.name, GRACE.as_secs()));
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.terminate() {
+            say::failure(&format!("{error:#}"));
+        }
+    }
+}
+
+/// Runs a command to its end, or ends it after a while; its output goes where this process's goes.
+pub(crate) fn status(name: &str, command: &mut Command, within: Duration) -> Result<ExitStatus> {
+    Running::start(name, command.stdin(Stdio::null()))?.wait(within)
+}
+
+/// Runs a command which has to succeed.
+pub(crate) fn run(name: &str, command: &mut Command) -> Result<()> {
+    let status = status(name, command, Duration::MAX)?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a short command which has to succeed, and returns what it printed.
+pub(crate) fn capture(name: &str, command: &mut Command) -> Result<Vec<u8>> {
+    if stop::requested() {
+        bail!("interrupted");
+    }
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask demo`: real files through a real `lazaret dev`, as a user would send them.
+
+mod cases;
+mod copy;
+mod curl;
+mod report;
+mod station;
+mod trial;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::packages::{self, CLAMAV, CURL};
+use crate::workspace::Workspace;
+use crate::{child, say, stop};
+use station::Station;
+use trial::Row;
+
+pub(crate) fn run(keep: bool) -> Result<ExitCode> {
+    packages::ensure(&[CLAMAV, CURL])?;
+    let workspace = Workspace::find()?;
+    say::step("cargo build");
+    child::run("cargo build", workspace.cargo("build").args(["--workspace", "--bins"]))?;
+    say::step("lazaret dev");
+    let mut station = Station::start(&workspace)?;
+    say::step("uploads");
+    let tried = try_all(&workspace, &mut station);
+    let rows = tried.with_context(|| format!("the end of its log:\n{}", station.log_tail()))?;
+    report::print(&rows)?;
+    report::signatures(&station)?;
+    let same = rows.iter().all(|row| row.differences.is_empty());
+    if !same {
+        report::differences(&rows, &station);
+    }
+    if keep {
+        report::what_next(&station)?;
+        stop::poll(Duration::MAX, || station.ended())?;
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn try_all(workspace: &Workspace, station: &mut Station) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for case in cases::all() {
+        rows.push(trial::run(workspace, station, &case).with_context(|| case.label.to_owned())?);
+    }
+    let published = rows.iter().filter_map(|row| row.copy.clone()).collect();
+    if let (Some(row), Some(difference)) = (rows.last_mut(), copy::nothing_else(station, &published)?) {
+        row.differences.push(difference);
+    }
+    Ok(rows)
+}

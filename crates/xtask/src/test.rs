@@ -1,0 +1,114 @@
+//! `cargo xtask test`: every check there is, in the order in which they fail fastest.
+
+mod servers;
+mod tools;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::packages::{self, CLAMAV, CURL, PYTHON_VENV};
+use crate::workspace::Workspace;
+use crate::{child, say, schema};
+use servers::Servers;
+
+const FETCH_WITHIN: Duration = Duration::from_mins(2);
+const ADVISORIES_UNREACHABLE: &str =
+    "advisories and yanked crates NOT checked: the advisory database could not be fetched";
+
+pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let mut steps = Steps::default();
+    prepare(&workspace, &mut steps)?;
+    check(&workspace, &mut steps)?;
+    let servers = steps.step("servers", || Servers::start(&workspace))?;
+    steps.step("doc-tests", || {
+        let mut command = workspace.cargo("test");
+        child::run("cargo test --doc", command.args(["--doc", "--workspace", "--quiet"]).envs(servers.environment()))
+    })?;
+    steps.print();
+    for warning in &steps.warnings {
+        say::loud(warning);
+    }
+    say::step("cargo nextest");
+    let mut command = workspace.cargo("nextest");
+    command.args(["run", "--workspace"]).args(nextest).envs(servers.environment());
+    let status = child::status("cargo nextest", &mut command, Duration::MAX)?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    steps.step("fmt", || child::run("cargo fmt", workspace.cargo("fmt").args(["--all", "--check"])))?;
+    steps.step("tools", || {
+        packages::ensure(&[CLAMAV, CURL, PYTHON_VENV])?;
+        tools::ensure_cargo_tools(workspace)?;
+        tools::ensure_ministack(workspace)
+    })
+}
+
+fn check(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    steps.step("clippy", || {
+        let arguments = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+        child::run("cargo clippy", workspace.cargo("clippy").args(arguments))
+    })?;
+    steps.step("rustdoc", || {
+        let mut command = workspace.cargo("doc");
+        command.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");
+        child::run("cargo doc", &mut command)
+    })?;
+    let advisories = steps.step("deny", || deny(workspace))?;
+    if !advisories {
+        steps.warn(ADVISORIES_UNREACHABLE);
+    }
+    steps.step("machete", || child::run("cargo machete", &mut workspace.cargo("machete")))?;
+    steps
+        .step("build", || child::run("cargo build", workspace.cargo("build").args(["--workspace", "--all-targets"])))?;
+    steps.step("settings schema", || schema::check(workspace))
+}
+
+/// Whether the advisories could be checked. Everything else needs no network, and always is.
+fn deny(workspace: &Workspace) -> Result<bool> {
+    let check = || {
+        let mut command = workspace.cargo("deny");
+        command.args(["check", "--hide-inclusion-graph"]);
+        command
+    };
+    child::run("cargo deny", check().args(["bans", "licenses", "sources"]))?;
+    let mut fetch = workspace.cargo("deny");
+    let fetched = child::status("cargo deny fetch", fetch.args(["fetch", "db"]), FETCH_WITHIN)?.success();
+    if fetched {
+        child::run("cargo deny", check().arg("advisories"))?;
+    }
+    Ok(fetched)
+}
+
+/// The steps done so far and the time each took.
+#[derive(Default)]
+struct Steps {
+    done: Vec<(&'static str, Duration)>,
+    warnings: Vec<&'static str>,
+}
+
+impl Steps {
+    fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        say::step(name);
+        let started = Instant::now();
+        let result = work().with_context(|| format!("{name} did not pass"))?;
+        self.done.push((name, started.elapsed()));
+        Ok(result)
+    }
+
+    /// Said at once, and again before the tests, where it is not scrolled away.
+    fn warn(&mut self, warning: &'static str) {
+        say::loud(warning);
+        self.warnings.push(warning);
+    }
+
+    fn print(&self) {
+        say::step("passed so far");
+        for (name, took) in &self.done {
+            eprintln!("{:>8.1} s  {name}", took.as_secs_f64());
+        }
+    }
+}

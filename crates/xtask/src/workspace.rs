@@ -1,0 +1,56 @@
+//! Where things are.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::child;
+
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    target: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+    workspace_root: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let mut command = cargo_in(Path::new(env!("CARGO_MANIFEST_DIR")), "metadata");
+        let json = child::capture("cargo metadata", command.args(["--no-deps", "--format-version", "1"]))?;
+        let found: Metadata = serde_json::from_slice(&json).context("cargo metadata printed something else")?;
+        Ok(Self { root: found.workspace_root, target: found.target_directory })
+    }
+
+    /// A cargo subcommand that runs at the root, with the pinned toolchain.
+    pub(crate) fn cargo(&self, subcommand: &str) -> Command {
+        cargo_in(&self.root, subcommand)
+    }
+
+    /// A program of this workspace, as `cargo build` leaves it.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
+    }
+
+    /// What outlives one run: the virtual environment.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.target.join("xtask-state")
+    }
+
+    pub(crate) fn fixture(&self, name: &str) -> PathBuf {
+        self.root.join("fixtures").join(name)
+    }
+}
+
+fn cargo_in(folder: &Path, subcommand: &str) -> Command {
+    let mut command = child::command(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.arg(subcommand).current_dir(folder);
+    command
+}
