@@ -8,13 +8,12 @@ mod station;
 mod trial;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::packages::{self, CLAMAV, CURL};
 use crate::workspace::Workspace;
-use crate::{child, say, stop};
+use crate::{child, say};
 use station::Station;
 use trial::Row;
 
@@ -36,7 +35,7 @@ pub(crate) fn run(keep: bool) -> Result<ExitCode> {
     }
     if keep {
         report::what_next(&station)?;
-        stop::poll(Duration::MAX, || station.ended())?;
+        station.stay_up()?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
@@ -98,8 +98,15 @@ impl Station {
         self.scratch.path().join(name)
     }
 
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.process.ended()
+    /// Returns when a stop is requested; that the process ends by itself is an error.
+    pub(super) fn stay_up(&mut self) -> Result<()> {
+        while !stop::requested() {
+            if let Some(status) = self.process.ended()? {
+                bail!("lazaret dev ended by itself ({status}); the end of its log:\n{}", self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     pub(super) fn log_tail(&self) -> String {
