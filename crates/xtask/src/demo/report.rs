@@ -68,7 +68,8 @@ lazaret dev stays up at {endpoint}, bucket {bucket}, until Ctrl-C. Next:
   curl -T cat.jpg -H 'NAME: VALUE' … \"$put_url\"        # put_url and headers as printed
   {lazaret} session show UPLOAD_ID
   {lazaret} session list
-  curl --aws-sigv4 aws:amz:us-east-1:s3 --user {key}:{secret} -i -o copy {endpoint}/{bucket}/KEY
+  curl --aws-sigv4 aws:amz:us-east-1:s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \\
+    --user {key}:{secret} -D - -o copy {endpoint}/{bucket}/KEY
 ",
         endpoint = ready.endpoint,
         bucket = ready.bucket,
