@@ -95,7 +95,32 @@ pub(crate) fn capture(name: &str, command: &mut Command) -> Result<Vec<u8>> {
     }
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
     if !output.status.success() {
-        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        let said = [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+        bail!("{name} failed ({}): {}", output.status, said.join(" ").trim());
     }
     Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Running, capture, command};
+    use crate::scratch::Scratch;
+    use rustix::process::{Pid, test_kill_process};
+
+    #[test]
+    fn what_was_started_is_gone_with_its_guard() {
+        let scratch = Scratch::new("guard").expect("a scratch folder");
+        let folder = scratch.path().to_owned();
+        let sleeper = Running::start("sleep", command("sleep").arg("1000").current_dir(&folder)).expect("sleep starts");
+        let pid = Pid::from_child(&sleeper.child);
+        assert!(test_kill_process(pid).is_ok() && folder.is_dir());
+        drop((sleeper, scratch));
+        assert!(test_kill_process(pid).is_err() && !folder.exists());
+    }
+
+    #[test]
+    fn a_failure_tells_what_the_program_said() {
+        let error = capture("the probe", command("sh").args(["-c", "echo out; echo err >&2; exit 3"]));
+        assert_eq!(error.expect_err("exit 3").to_string(), "the probe failed (exit status: 3): err out");
+    }
 }

@@ -9,11 +9,11 @@ mod trial;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::packages::{self, CLAMAV, CURL};
 use crate::workspace::Workspace;
-use crate::{child, say};
+use crate::{child, say, stop};
 use station::Station;
 use trial::Row;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(keep: bool) -> Result<ExitCode> {
     let mut station = Station::start(&workspace)?;
     say::step("uploads");
     let tried = try_all(&workspace, &mut station);
-    let rows = tried.with_context(|| format!("the end of its log:\n{}", station.log_tail()))?;
+    let rows = tried.map_err(|error| if stop::requested() { error } else { station.with_log(&error) })?;
     report::print(&rows)?;
     report::signatures(&station)?;
     let same = rows.iter().all(|row| row.differences.is_empty());
@@ -43,7 +43,14 @@ pub(crate) fn run(keep: bool) -> Result<ExitCode> {
 fn try_all(workspace: &Workspace, station: &mut Station) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for case in cases::all() {
-        rows.push(trial::run(workspace, station, &case).with_context(|| case.label.to_owned())?);
+        match trial::run(workspace, station, &case) {
+            Ok(row) => rows.push(row),
+            Err(error) if stop::requested() => return Err(error),
+            Err(error) => {
+                station.still_up()?;
+                rows.push(Row::failed(case.label, &error));
+            }
+        }
     }
     let published = rows.iter().filter_map(|row| row.copy.clone()).collect();
     if let (Some(row), Some(difference)) = (rows.last_mut(), copy::nothing_else(station, &published)?) {

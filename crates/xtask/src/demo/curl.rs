@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use super::station::Station;
 use crate::child;
 
-const LIMITS: [&str; 6] = ["-fsS", "--globoff", "--noproxy", "*", "--max-time", "120"];
+/// `-q`: the settings of whoever runs the demo stay out of it.
+const OPTIONS: [&str; 8] = ["-q", "-sS", "--fail-with-body", "--globoff", "--noproxy", "*", "--max-time", "120"];
 
 fn curl() -> Command {
     let mut command = child::command("curl");
-    command.args(LIMITS);
+    command.args(OPTIONS);
     command
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -89,7 +89,7 @@ impl Station {
         let mut process = Running::start("lazaret dev", &mut command)?;
         let stdout = process.stdout().context("lazaret dev has no stdout")?;
         let ready = wait_until_ready(&mut process, stdout)
-            .with_context(|| format!("lazaret dev did not start; the end of its log:\n{}", tail(&log(&scratch))))?;
+            .map_err(|error| with_log(&error.context("lazaret dev did not start"), &scratch))?;
         Ok(Self { ready, process, program, scratch })
     }
 
@@ -98,15 +98,25 @@ impl Station {
         self.scratch.path().join(name)
     }
 
-    /// Returns when a stop is requested; that the process ends by itself is an error.
+    /// That the process ended by itself is an error.
+    pub(super) fn still_up(&mut self) -> Result<()> {
+        match self.process.ended()? {
+            Some(status) => bail!("lazaret dev ended by itself ({status})"),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when a stop is requested.
     pub(super) fn stay_up(&mut self) -> Result<()> {
         while !stop::requested() {
-            if let Some(status) = self.process.ended()? {
-                bail!("lazaret dev ended by itself ({status}); the end of its log:\n{}", self.log_tail());
-            }
+            self.still_up().map_err(|error| self.with_log(&error))?;
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    pub(super) fn with_log(&self, error: &anyhow::Error) -> anyhow::Error {
+        with_log(error, &self.scratch)
     }
 
     pub(super) fn log_tail(&self) -> String {
@@ -169,6 +179,11 @@ fn first_line(stdout: ChildStdout) -> Receiver<std::io::Result<String>> {
         }
     });
     receiver
+}
+
+/// The error, and then what led to it.
+fn with_log(error: &anyhow::Error, scratch: &Scratch) -> anyhow::Error {
+    anyhow!("{error:#}\nThe end of the log of lazaret dev:\n{}", tail(&log(scratch)))
 }
 
 fn log(scratch: &Scratch) -> PathBuf {

@@ -29,6 +29,15 @@ pub(super) struct Row {
     pub(super) differences: Vec<String>,
 }
 
+impl Row {
+    /// A case that could not be carried through.
+    pub(super) fn failed(label: &'static str, error: &anyhow::Error) -> Self {
+        let differences = vec![format!("{error:#}")];
+        let (file_name, state) = ("-".to_owned(), "error".to_owned());
+        Self { label, file_name, state, reason: None, took: Duration::ZERO, copy: None, differences }
+    }
+}
+
 pub(super) fn run(workspace: &Workspace, station: &Station, case: &Case) -> Result<Row> {
     let file = file_of(workspace, station, &case.file)?;
     let file_name = file.file_name().context("a file without a name")?.to_string_lossy().into_owned();
