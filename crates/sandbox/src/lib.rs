@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+
+pub mod format;
+pub mod host;
+pub mod jail;
+pub mod layer;
+pub mod probe;
+pub mod wire;
+
+pub use format::{Done, ImageFormat, ImageLimits, Refusal, RefusalCode};
+pub use host::{ExitCause, Jail, JailError, JailSettings};
+pub use jail::{Answer, Confined, JailedAllocator, Job};
+pub use layer::Layer;
+pub use probe::Probe;

@@ -1,0 +1,113 @@
+//! The host side: starts a fresh child for every job, gives it what it needs, and judges how it ended.
+
+mod exits;
+mod memfd;
+mod prisoner;
+mod run;
+mod self_test;
+mod spawner;
+mod transformer;
+mod watch;
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+pub use self::exits::ExitCause;
+use self::spawner::Spawner;
+use crate::layer::Layer;
+
+/// Which program is jailed, and what one job of it may cost.
+#[derive(Debug, Clone)]
+pub struct JailSettings {
+    /// Absolute path of the program, which calls [`crate::jail::run`].
+    pub program: PathBuf,
+    /// Memory a job may use beyond its input and output, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time of a job.
+    pub cpu_time: Duration,
+    /// Time of a job by the clock on the wall, from its start to its end.
+    pub wall_time: Duration,
+    /// Length of the output at most, in bytes.
+    pub max_output_bytes: u64,
+    /// Jobs at the same time; more of them wait.
+    pub concurrency: usize,
+}
+
+/// Told of the end of every child, once.
+pub type ExitObserver = Arc<dyn Fn(ExitCause) + Send + Sync>;
+
+/// Jails for one program: every job runs in a process of its own that is gone when the job's future is.
+///
+/// The children die with the `Jail`: the kernel kills them when the thread ends that started them, and that thread
+/// lives as long as this value and its clones.
+#[derive(Clone)]
+pub struct Jail {
+    settings: Arc<JailSettings>,
+    spawner: Spawner,
+    slots: Arc<Semaphore>,
+    observer: ExitObserver,
+}
+
+/// Why a job could not be tried. None of these says anything about the input.
+#[derive(Debug, Error)]
+pub enum JailError {
+    /// The program does not start.
+    #[error("the jailed program {} cannot be started", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The host ran out of something the job needs.
+    #[error("no {what} for a jailed job")]
+    Resource {
+        /// What is missing.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The jail lacks a layer, twice in a row.
+    #[error("the jail lacks its layer {layer}: {detail}")]
+    MissingLayer {
+        /// The layer.
+        layer: Layer,
+        /// Why.
+        detail: String,
+    },
+    /// The self-test found that the jail does not hold, or that it does not work.
+    #[error("the jail failed its self-test at {probe}: {detail}")]
+    SelfTest {
+        /// The attempt, for example `open-file`.
+        probe: &'static str,
+        /// What happened instead.
+        detail: String,
+    },
+    /// The thread that starts the children is gone.
+    #[error("the thread that starts jailed programs has ended")]
+    Closed,
+}
+
+impl Jail {
+    /// A jail with these settings. `observer` is told of every child's end.
+    pub fn new(settings: JailSettings, observer: ExitObserver) -> Result<Self, JailError> {
+        let spawner = Spawner::start(settings.program.clone())?;
+        let slots = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+        Ok(Self { settings: Arc::new(settings), spawner, slots, observer })
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &JailSettings {
+        &self.settings
+    }
+}
+
+impl fmt::Debug for Jail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jail").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! The jailed side: what the child does before, for and after its one job.
+
+mod allocator;
+mod confine;
+mod limits;
+mod maps;
+mod probes;
+mod process;
+mod syscalls;
+
+use std::{io, marker::PhantomData};
+
+use rustix::net::sockopt::socket_type;
+
+pub use self::allocator::JailedAllocator;
+use self::{limits::MappedBytes, maps::Maps, process::exit};
+use crate::{
+    format::{Done, ImageFormat, ImageLimits, Refusal},
+    layer::Layer,
+    wire::{self, Frame, SetUp, Text, ToChild, ToHost, Work},
+};
+
+/// Exit code of a child that answered, whatever the answer.
+pub const EXIT_ANSWERED: i32 = 0;
+/// Exit code of a child that panicked.
+pub const EXIT_PANIC: i32 = 70;
+/// Exit code of a child that could not complete its jail.
+pub const EXIT_SET_UP: i32 = 71;
+/// Exit code of a child that met the end of its memory.
+pub const EXIT_MEMORY: i32 = 73;
+/// Exit code of a child whose host spoke nonsense or went away.
+pub const EXIT_WIRE: i32 = 76;
+
+/// Proof that every layer of the jail is on. Only [`run`] makes one, after the last layer, and whatever touches
+/// hostile bytes asks for it.
+#[derive(Debug)]
+pub struct Confined {
+    // Seccomp and Landlock hold for the thread that put them on.
+    _this_thread: PhantomData<*const ()>,
+}
+
+/// One job, as the jailed program sees it.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// Format of the input, as the host detected it.
+    pub format: ImageFormat,
+    /// What it may be at most.
+    pub limits: ImageLimits,
+    /// The input.
+    pub input: &'a [u8],
+    /// Where the output goes. Its length is the most it can be.
+    pub output: &'a mut [u8],
+}
+
+/// The program's answer to a job.
+pub type Answer = Result<Done, Refusal>;
+
+/// A layer that could not be put on.
+#[derive(Debug)]
+struct MissingLayer {
+    layer: Layer,
+    detail: Text,
+}
+
+impl MissingLayer {
+    fn new(layer: Layer, detail: impl std::fmt::Display) -> Self {
+        Self { layer, detail: Text::of(detail) }
+    }
+
+    /// For `map_err`: the layer with the error that kept it off.
+    fn because<E: std::fmt::Display>(layer: Layer) -> impl Fn(E) -> Self {
+        move |error| Self::new(layer, error)
+    }
+}
+
+/// Builds the jail around this process, does one job with `work`, answers and ends the process.
+///
+/// To be called first thing in `main`, on the main thread of a process that a [`crate::Jail`] started. Started in
+/// any other way the process says so on standard error and ends.
+pub fn run(work: fn(&Confined, Job<'_>) -> Answer) -> ! {
+    if !matches!(socket_type(io::stderr()), Ok(kind) if kind == rustix::net::SocketType::SEQPACKET) {
+        eprintln!("this program runs only inside the jail of lazaret, which starts it; it does nothing on its own");
+        exit(EXIT_SET_UP);
+    }
+    process::report_panics();
+    let Some(ToChild::SetUp(set_up)) = hear() else { exit(EXIT_WIRE) };
+    match enter(&set_up) {
+        Ok((confined, maps)) => serve(&confined, maps, work),
+        Err(MissingLayer { layer, detail }) => {
+            // Without a host that listens there is nobody to tell.
+            let _told = say(&ToHost::SetUpFailed { layer, detail });
+            exit(EXIT_SET_UP)
+        }
+    }
+}
+
+/// Ends the process as one that ran out of memory, for a library with an allocator of its own that says so.
+pub fn end_out_of_memory(_confined: &Confined) -> ! {
+    exit(EXIT_MEMORY)
+}
+
+/// Every layer, in the one order that works: each needs system calls or descriptors that a later one takes away.
+fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
+    confine::die_with_host(set_up.host_pid)?;
+    confine::hide_from_tracers()?;
+    confine::forbid_privileges()?;
+    confine::close_descriptors()?;
+    let maps = Maps::take(set_up.input_bytes, set_up.output_bytes)?;
+    let mapped = MappedBytes::now()?;
+    confine::forbid_files_and_network()?;
+    limits::limit_resources(set_up, mapped)?;
+    process::reset_signals()?;
+    limits::start_cpu_timer(set_up.cpu_ms)?;
+    process::warm_up();
+    syscalls::allow_only_needed()?;
+    Ok((Confined { _this_thread: PhantomData }, maps))
+}
+
+fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
+    let answer = match say(&ToHost::Ready).ok().and_then(|()| hear()) {
+        Some(ToChild::Work(Work { format, limits })) => {
+            let (input, output) = maps.split();
+            match work(confined, Job { format, limits, input, output }) {
+                Ok(done) => ToHost::Done(done),
+                Err(refusal) => ToHost::Refused(refusal),
+            }
+        }
+        Some(ToChild::Probe(probe)) => ToHost::Survived { probe, errno: probes::attempt(confined, probe, &mut maps) },
+        Some(ToChild::SetUp(_)) | None => exit(EXIT_WIRE),
+    };
+    exit(if say(&answer).is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
+}
+
+/// Sends one message. Plain `write`, because that is the only sending the filter allows.
+fn say(message: &ToHost) -> io::Result<()> {
+    rustix::io::write(io::stderr(), &message.encode())?;
+    Ok(())
+}
+
+/// Waits for one message; `None` when the host is gone or speaks another language.
+fn hear() -> Option<ToChild> {
+    let mut frame: Frame = [0; wire::MESSAGE_BYTES];
+    let len = rustix::io::retry_on_intr(|| rustix::io::read(io::stderr(), &mut frame)).ok()?;
+    ToChild::decode(&frame[..len]).ok()
+}
+
+/// A layer whose failure has no error of the system.
+fn require(layer: Layer, holds: bool, otherwise: &str) -> Result<(), MissingLayer> {
+    if holds { Ok(()) } else { Err(MissingLayer::new(layer, otherwise)) }
+}

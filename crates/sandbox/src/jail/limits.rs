@@ -1,0 +1,78 @@
+//! The layers that bound memory and time.
+
+#![expect(unsafe_code, reason = "setitimer and mallopt have no safe wrapper")]
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::MissingLayer;
+use crate::{layer::Layer, wire::SetUp};
+
+/// Enough for the decoders, which recurse little; a runaway recursion ends in SIGSEGV soon.
+const STACK_BYTES: u64 = 8 << 20;
+
+/// Resource limits for the rest of this process' life.
+///
+/// `NPROC` and `FSIZE` bind an unprivileged user only, so they are extras: the system calls they bound are not
+/// allowed at all.
+pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(), MissingLayer> {
+    one_arena();
+    let MappedBytes(mapped) = mapped;
+    let cpu_seconds = set_up.cpu_ms.div_ceil(1000).saturating_add(1);
+    for (resource, limit) in [
+        (Resource::Core, 0),
+        (Resource::Memlock, 0),
+        (Resource::Fsize, 0),
+        (Resource::Nproc, 0),
+        (Resource::Stack, STACK_BYTES),
+        (Resource::Cpu, cpu_seconds),
+        (Resource::As, mapped.saturating_add(set_up.memory_bytes)),
+        (Resource::Nofile, 0),
+    ] {
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(resource, limit)
+            .map_err(|error| MissingLayer::new(Layer::ResourceLimits, format_args!("{resource:?}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// What is mapped when the jail is built, the program, its input and its output: the memory cap counts from here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MappedBytes(u64);
+
+impl MappedBytes {
+    /// Asks `/proc/self/statm` (proc(5)), so before files are out of reach.
+    pub(super) fn now() -> Result<Self, MissingLayer> {
+        let missing = MissingLayer::because(Layer::ResourceLimits);
+        let statm = fs::read_to_string("/proc/self/statm").map_err(&missing)?;
+        let pages = statm.split_ascii_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+        let pages = pages
+            .ok_or_else(|| MissingLayer::new(Layer::ResourceLimits, "/proc/self/statm is not as proc(5) has it"))?;
+        Ok(Self(pages.saturating_mul(rustix::param::page_size() as u64)))
+    }
+}
+
+/// Keeps glibc from making a second arena when memory runs out: that takes `mprotect`, which the filter forbids,
+/// and a plain lack of memory would look like an attack.
+fn one_arena() {
+    // SAFETY: `mallopt` with this parameter only stores a number. It cannot fail for a positive one.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// SIGPROF after `cpu_ms` of CPU time; the resource limit's SIGXCPU follows a second later at the latest.
+pub(super) fn start_cpu_timer(cpu_ms: u64) -> Result<(), MissingLayer> {
+    let missing = MissingLayer::because(Layer::CpuTimer);
+    let millis = cpu_ms.max(1);
+    let value = libc::timeval {
+        tv_sec: i64::try_from(millis / 1000).map_err(&missing)?,
+        // Below a million, so it fits every width of the field.
+        tv_usec: i64::try_from(millis % 1000 * 1000).map_err(MissingLayer::because(Layer::CpuTimer))?,
+    };
+    let timer = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
+    // SAFETY: the pointer is to a live timer value; a null old value is allowed (setitimer(2)).
+    if unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } == 0 {
+        return Ok(());
+    }
+    Err(MissingLayer::new(Layer::CpuTimer, std::io::Error::last_os_error()))
+}

@@ -1,0 +1,63 @@
+//! The process itself: its end, its panics, its signals.
+
+#![expect(unsafe_code, reason = "_exit and signal dispositions have no safe wrapper")]
+
+use std::{collections::hash_map::RandomState, hash::BuildHasher, io, panic};
+
+use super::{EXIT_PANIC, MissingLayer, say};
+use crate::{
+    layer::Layer,
+    wire::{Text, ToHost},
+};
+
+/// Ends the process without running destructors or exit handlers, which would need forbidden system calls.
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// A panic is told over the wire with its place, without its message (which could quote the input) and without
+/// unwinding, and ends the process.
+pub(super) fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = match info.location() {
+            Some(place) => Text::of(format_args!("{}:{}", place.file(), place.line())),
+            None => Text::of("unknown place"),
+        };
+        // A host that does not listen still sees the exit code.
+        let _told = say(&ToHost::Panicked { place });
+        exit(EXIT_PANIC)
+    }));
+}
+
+/// Default dispositions for what ends a process that misbehaves: Rust's own handler for stack overflow writes to
+/// descriptor 2, the wire, and an ignored or blocked signal is inherited from the host.
+pub(super) fn reset_signals() -> Result<(), MissingLayer> {
+    for signal in [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGABRT,
+        libc::SIGSYS,
+        libc::SIGPROF,
+        libc::SIGXCPU,
+    ] {
+        // SAFETY: the default disposition runs no code of this process.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error()));
+        }
+    }
+    // SAFETY: an all-zero signal set is a valid value to initialise, `sigemptyset` fills it, and both pointers live.
+    let unblocked = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    if unblocked == 0 { Ok(()) } else { Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error())) }
+}
+
+/// Does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel.
+pub(super) fn warm_up() {
+    std::hint::black_box(RandomState::new().hash_one(0_u8));
+}

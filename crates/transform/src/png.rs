@@ -1,0 +1,86 @@
+//! PNG to PNG. An animated PNG becomes its default image.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, codecs::png::PngDecoder};
+use lazaret_sandbox::{Done, ImageFormat, RefusalCode};
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
+
+use crate::{
+    Source,
+    failure::{Failure, check_size, decode_failed, encode_failed},
+    output::Output,
+    still,
+};
+
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// Decodes a PNG and encodes its sRGB pixels with eight bits a channel: what browsers show of sixteen.
+pub(crate) fn reencode(source: &Source<'_>, variant: u8, output: &mut [u8]) -> Result<Done, Failure> {
+    // The decoder inflates colour profiles on the way to the pixels, so the size comes first.
+    let (width, height) = header(source.input).ok_or_else(|| decode_failed("a PNG begins with its header"))?;
+    let pixels = check_size(width, height, &source.limits)?;
+    let decoder = PngDecoder::with_limits(Cursor::new(source.input), still::allocation_limits(pixels));
+    let image = still::decode(source, decoder.map_err(decode_failed)?)?;
+    encode(&image, source.input.len(), variant, output)
+}
+
+/// Width and height from the first chunk.
+fn header(input: &[u8]) -> Option<(u32, u32)> {
+    let header = input.strip_prefix(SIGNATURE)?.strip_prefix(b"\x00\x00\x00\x0dIHDR")?;
+    let (width, rest) = header.split_first_chunk::<4>()?;
+    let (height, _) = rest.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*width), u32::from_be_bytes(*height)))
+}
+
+/// Encodes fast; where that makes more bytes than the input had, as with screenshots, again with more effort.
+pub(crate) fn encode(image: &DynamicImage, input_len: usize, variant: u8, output: &mut [u8]) -> Result<Done, Failure> {
+    let (first, second) = match variant {
+        0 => (Compression::Fast, Compression::Balanced),
+        1 => (Compression::Balanced, Compression::High),
+        _ => (Compression::High, Compression::High),
+    };
+    let len = match encode_at(image, first, output) {
+        Ok(len) if len <= input_len => len,
+        Ok(_) | Err(_) => encode_at(image, second, output)?,
+    };
+    Ok(Done { len: len as u64, format: ImageFormat::Png, width: image.width(), height: image.height(), frames: 1 })
+}
+
+fn encode_at(image: &DynamicImage, compression: Compression, output: &mut [u8]) -> Result<usize, Failure> {
+    let colour = match image {
+        DynamicImage::ImageLuma8(_) => ColorType::Grayscale,
+        DynamicImage::ImageLumaA8(_) => ColorType::GrayscaleAlpha,
+        DynamicImage::ImageRgb8(_) => ColorType::Rgb,
+        DynamicImage::ImageRgba8(_) => ColorType::Rgba,
+        _ => return Err(Failure::new(RefusalCode::DecodeFailed, "an image of this depth cannot be encoded")),
+    };
+    let mut output = Output::new(output);
+    let mut encoder = Encoder::new(&mut output, image.width(), image.height());
+    encoder.set_color(colour);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(compression);
+    encoder.set_filter(Filter::Adaptive);
+    let result = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(image.as_bytes())?;
+        writer.finish()
+    });
+    result.map_err(|error| encode_failed("PNG", &error))?;
+    Ok(output.len())
+}
+
+/// Whether these bytes are a header, pixels, an end and nothing else.
+pub(crate) fn check(written: &[u8]) -> Result<(), &'static str> {
+    let mut rest = written.strip_prefix(SIGNATURE).ok_or("it has no signature")?;
+    let mut kinds = Vec::new();
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_first_chunk::<4>().ok_or("a chunk is cut short")?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| "a chunk is too long")?;
+        let kind = tail.get(..4).ok_or("a chunk is cut short")?;
+        rest = tail.get(4..).and_then(|tail| tail.get(length..)?.get(4..)).ok_or("a chunk is cut short")?;
+        if kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
+    }
+    if kinds == [b"IHDR", b"IDAT", b"IEND"] { Ok(()) } else { Err("it has chunks that pixels do not need") }
+}
