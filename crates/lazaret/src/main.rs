@@ -1,2 +1,3 @@
-#![doc = include_str!("../README.md")]
+//! The program `lazaret`.
+
 fn main() {}

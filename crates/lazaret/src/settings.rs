@@ -1,0 +1,191 @@
+//! Settings: a TOML file, the environment over it, defaults below it.
+//!
+//! A key that nobody knows is an error that names it, wherever it came from. What is not in a file and not in the
+//! environment has a default, except for what only its owner can know: the bucket, the queue and the database.
+
+mod absent;
+mod error;
+mod lookup;
+mod overlay;
+mod period;
+mod policy;
+mod queue;
+mod rules;
+mod scanner;
+mod secret;
+mod sessions;
+mod size;
+mod storage;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::{
+    borrow::Cow,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use lazaret_core::PolicySet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use error::SettingsError;
+pub use period::Period;
+pub use policy::Policy;
+pub use queue::{Queue, QueueKind, Sqs};
+pub use scanner::{ClamdAddress, Scanner, ScannerKind};
+pub use secret::Secret;
+pub use sessions::{Events, EventsKind, Sessions};
+pub use size::Size;
+pub use storage::{Checksums, ServerSideEncryption, Storage};
+pub use telemetry::{LogFormat, Telemetry};
+pub use work::{Limits, Sandbox, Sweeper, Worker};
+
+use overlay::Variable;
+
+/// All settings.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Settings of Lazaret")]
+pub struct Settings {
+    /// The object store.
+    pub storage: Storage,
+    /// Where object-created events come from.
+    pub queue: Queue,
+    /// The session database.
+    pub sessions: Sessions,
+    /// The worker.
+    #[serde(default)]
+    pub worker: Worker,
+    /// What an upload may be.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Engines that look for malware.
+    #[serde(default, rename = "scanner")]
+    pub scanners: Vec<Scanner>,
+    /// Rules by detected type, tried in order. Left out: images are re-encoded and common documents pass as they are.
+    #[serde(rename = "policy")]
+    pub policies: Option<Vec<Policy>>,
+    /// What one transform may cost.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// The clean-up.
+    #[serde(default)]
+    pub sweeper: Sweeper,
+    /// Where verdict events go.
+    #[serde(default)]
+    pub events: Events,
+    /// Logs, metrics, traces.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+}
+
+/// Settings, and the file they came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says, with the environment over it.
+    pub settings: Settings,
+}
+
+impl Settings {
+    /// The settings of this process: `named`, or the first of `./lazaret.toml` and `./lazaret-data/lazaret.toml`, with
+    /// the environment over it.
+    pub fn load(named: Option<&Path>) -> Result<Loaded, SettingsError> {
+        let path = lookup::find(named, Path::new("."))?;
+        let text = fs::read_to_string(&path)
+            .map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+        // A variable that is not Unicode is none of ours: every name of ours is ASCII and every value text.
+        let environment = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let settings = Self::parse(&text, &path, environment)?;
+        Ok(Loaded { path, settings })
+    }
+
+    /// Settings from the text of the file `path` and the variables of an environment.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let file: Table = toml::from_str(text).map_err(|error| syntax(&error, text, path))?;
+        let mut variables = overlay::collect(environment);
+        let settings = loop {
+            let mut table = file.clone();
+            for variable in &variables {
+                overlay::apply(&mut table, variable)?;
+            }
+            absent::check(&table)?;
+            match serde_path_to_error::deserialize::<_, Self>(Value::Table(table)) {
+                Ok(settings) => break settings,
+                Err(error) => {
+                    let key = error.path().to_string();
+                    // `12345` may be a number or a name of digits: the setting decides.
+                    let blamed = variables.iter_mut().find(|variable| same_key(&variable.key(), &key));
+                    if let Some(variable) = blamed
+                        && variable.make_literal()
+                    {
+                        continue;
+                    }
+                    return Err(shape(&key, &error.into_inner(), path, &variables));
+                }
+            }
+        };
+        rules::check(&settings)?;
+        Ok(settings)
+    }
+
+    /// The policies that hold: those of the file, or the built-in ones with every scanner.
+    pub fn policies(&self) -> Cow<'_, [Policy]> {
+        match &self.policies {
+            Some(policies) => Cow::Borrowed(policies),
+            None => {
+                let names: Vec<_> = self.scanners.iter().map(|scanner| scanner.name.clone()).collect();
+                Cow::Owned(policy::built_in(&names))
+            }
+        }
+    }
+
+    /// The policies as the pipeline takes them.
+    pub fn policy_set(&self) -> PolicySet {
+        PolicySet::new(self.policies().iter().map(Policy::to_core).collect())
+    }
+
+    /// The JSON Schema of the settings file.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Settings)
+    }
+
+    /// Every value that must never be seen in a log.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        self.storage.secret_access_key.iter().collect()
+    }
+}
+
+/// Paths of serde write `scanner[0].name`, those of the environment `scanner.0.name`.
+fn same_key(variable: &str, path: &str) -> bool {
+    variable == path.replace('[', ".").replace(']', "")
+}
+
+fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    SettingsError::Syntax {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1,
+        message: error.message().trim().replace('\n', ", "),
+    }
+}
+
+fn shape(key: &str, error: &toml::de::Error, path: &Path, variables: &[Variable]) -> SettingsError {
+    let variable = variables.iter().find(|variable| same_key(&variable.key(), key));
+    SettingsError::Shape {
+        origin: variable
+            .map_or_else(|| path.display().to_string(), |variable| format!("environment variable {}", variable.name)),
+        key: if key == "." { "the file".to_owned() } else { key.to_owned() },
+        message: error.message().trim().replace('\n', ", "),
+    }
+}

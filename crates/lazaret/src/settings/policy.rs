@@ -1,0 +1,103 @@
+//! `[[policy]]`: what to do with which detected type.
+
+use lazaret_core::{Action, ScannerName, TypePattern};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Size;
+
+/// The types that can be encoded anew.
+pub(super) const RE_ENCODABLE: [&str; 5] = ["image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"];
+
+/// The documents that the built-in policies pass as they are.
+const DOCUMENTS: [&str; 6] = [
+    "application/pdf",
+    "application/zip",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "text/plain",
+];
+
+/// One rule. Rules are tried in order against the detected type; where none matches, the upload is rejected.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The name that records and logs carry.
+    pub name: String,
+    /// Media types: `image/png`, `image/*` or `*/*`.
+    #[schemars(with = "Vec<String>")]
+    pub types: Vec<TypePattern>,
+    /// What to do.
+    #[schemars(with = "ActionName")]
+    pub action: Action,
+    /// Every one of them must call the object clean.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub scanners: Vec<ScannerName>,
+    /// Largest object, where that is less than `limits.max_object_size`.
+    pub max_size: Option<Size>,
+    /// Most pixels of one frame. Left out: 50 million.
+    pub max_pixels: Option<u64>,
+    /// Longest side in pixels. Left out: 16384.
+    pub max_side: Option<u32>,
+    /// Most frames of an animation. Left out: 300.
+    pub max_frames: Option<u32>,
+}
+
+impl Policy {
+    /// What the pipeline takes.
+    pub fn to_core(&self) -> lazaret_core::Policy {
+        lazaret_core::Policy {
+            name: self.name.clone(),
+            types: self.types.clone(),
+            action: self.action,
+            scanners: self.scanners.clone(),
+            max_size: self.max_size.map(Size::bytes),
+            max_pixels: self.max_pixels,
+            max_side: self.max_side,
+            max_frames: self.max_frames,
+        }
+    }
+}
+
+/// The schema of [`Action`], which lives in a crate that knows no schemas.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ActionName {
+    /// Decode and encode anew in the jail; the result is published.
+    ReEncode,
+    /// Publish the scanned bytes.
+    AsIs,
+    /// Never publish.
+    Reject,
+}
+
+/// The policies of a settings file without any: images are re-encoded, common documents pass as they are, and every
+/// scanner must call them clean.
+pub(super) fn built_in(scanners: &[ScannerName]) -> Vec<Policy> {
+    let rule = |name: &str, types: &[&str], action| Policy {
+        name: name.to_owned(),
+        types: types.iter().filter_map(|text| text.parse().ok()).collect(),
+        action,
+        scanners: scanners.to_vec(),
+        max_size: None,
+        max_pixels: None,
+        max_side: None,
+        max_frames: None,
+    };
+    vec![rule("images", &RE_ENCODABLE, Action::ReEncode), rule("documents", &DOCUMENTS, Action::AsIs)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_policies_name_every_type() {
+        let policies = built_in(&["clamd".parse().unwrap()]);
+        assert_eq!(policies[0].types.len(), RE_ENCODABLE.len());
+        assert_eq!(policies[1].types.len(), DOCUMENTS.len());
+    }
+}

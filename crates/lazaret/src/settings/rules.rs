@@ -1,0 +1,203 @@
+//! Rules between settings that their types do not tell.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use lazaret_core::Action;
+
+use super::{Period, QueueKind, Settings, SettingsError, Size, policy::RE_ENCODABLE};
+
+/// The longest life of a pre-signed URL
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>).
+const MAX_UPLOAD_TTL: Period = Period::from_secs(7 * 24 * 3600);
+/// The longest long poll of SQS
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
+const MAX_WAIT_TIME: Period = Period::from_secs(20);
+/// The longest visibility timeout of SQS.
+const MAX_VISIBILITY_TIMEOUT: Period = Period::from_secs(12 * 3600);
+/// clamd caps `MaxFileSize` at this, whatever its settings say.
+const CLAMD_MAX_FILE_SIZE: Size = Size::from_bytes(2_147_483_645);
+/// A shorter lease would end between two renewals on a busy machine.
+const MIN_LEASE: Period = Period::from_secs(1);
+
+type Outcome = Result<(), SettingsError>;
+
+fn ensure(holds: bool, key: impl Into<String>, message: impl Into<String>) -> Outcome {
+    if holds { Ok(()) } else { Err(SettingsError::rule(key, message)) }
+}
+
+/// Checks everything that one section alone does not show.
+pub(super) fn check(settings: &Settings) -> Outcome {
+    storage(settings)?;
+    queue(settings)?;
+    ensure(
+        settings.sessions.sqlite_path().is_some(),
+        "sessions.url",
+        "the URL of a database is expected: \"sqlite:\" and the path of a file",
+    )?;
+    work(settings)?;
+    sandbox_and_sweeper(settings)?;
+    scanners(settings)?;
+    policies(settings)?;
+    if let Some(endpoint) = &settings.telemetry.otlp_endpoint {
+        ensure(is_http(endpoint), "telemetry.otlp_endpoint", "an http or https URL is expected")?;
+    }
+    Ok(())
+}
+
+fn is_http(url: &url::Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
+}
+
+fn storage(settings: &Settings) -> Outcome {
+    let storage = &settings.storage;
+    if let Some(endpoint) = &storage.endpoint {
+        ensure(is_http(endpoint), "storage.endpoint", "an http or https URL is expected")?;
+    }
+    ensure(!storage.region.is_empty(), "storage.region", "a region is expected; any name will do outside AWS")?;
+    ensure(
+        storage.access_key_id.is_some() == storage.secret_access_key.is_some(),
+        "storage.access_key_id",
+        "access_key_id and secret_access_key go together: set both, or neither for the default chain of AWS",
+    )?;
+    let (quarantine, published) = (storage.quarantine_prefix.as_str(), storage.published_prefix.as_str());
+    ensure(
+        *storage.published_bucket() != storage.bucket
+            || !(quarantine.starts_with(published) || published.starts_with(quarantine)),
+        "storage.published_prefix",
+        format!(
+            "{published:?} and quarantine_prefix {quarantine:?} lie in one bucket and one contains the other: \
+             choose prefixes apart, or another published_bucket"
+        ),
+    )
+}
+
+fn queue(settings: &Settings) -> Outcome {
+    let Some(sqs) = &settings.queue.sqs else {
+        return ensure(
+            settings.queue.kind != QueueKind::Sqs,
+            "queue.sqs",
+            "queue.kind = \"sqs\" needs the section [queue.sqs] with the queue's url",
+        );
+    };
+    for (key, url) in
+        [("url", Some(&sqs.url)), ("endpoint", sqs.endpoint.as_ref()), ("dead_letter_url", sqs.dead_letter_url.as_ref())]
+    {
+        ensure(url.is_none_or(is_http), format!("queue.sqs.{key}"), "an http or https URL is expected")?;
+    }
+    ensure(
+        sqs.wait_time <= MAX_WAIT_TIME,
+        "queue.sqs.wait_time",
+        format!("{} is longer than SQS allows: at most {MAX_WAIT_TIME}", sqs.wait_time),
+    )?;
+    ensure(
+        sqs.visibility_timeout >= Period::from_secs(1) && sqs.visibility_timeout <= MAX_VISIBILITY_TIMEOUT,
+        "queue.sqs.visibility_timeout",
+        format!("{} is outside of what SQS allows: 1s to {MAX_VISIBILITY_TIMEOUT}", sqs.visibility_timeout),
+    )
+}
+
+fn work(settings: &Settings) -> Outcome {
+    let (worker, limits) = (&settings.worker, &settings.limits);
+    ensure(worker.lease >= MIN_LEASE, "worker.lease", format!("{} is too short: at least {MIN_LEASE}", worker.lease))?;
+    ensure(
+        worker.memory_spool_limit <= worker.spool_budget,
+        "worker.memory_spool_limit",
+        format!("{} is more than worker.spool_budget of {}", worker.memory_spool_limit, worker.spool_budget),
+    )?;
+    ensure(limits.max_object_size.bytes() > 0, "limits.max_object_size", "nothing could be uploaded: raise it")?;
+    ensure(
+        limits.max_object_size <= worker.spool_budget,
+        "limits.max_object_size",
+        format!(
+            "{} does not fit into worker.spool_budget of {}: lower this one or raise that one",
+            limits.max_object_size, worker.spool_budget
+        ),
+    )?;
+    ensure(
+        limits.upload_ttl.get() >= Duration::from_secs(1) && limits.upload_ttl <= MAX_UPLOAD_TTL,
+        "limits.upload_ttl",
+        format!("{} is outside of what a pre-signed URL allows: 1s to {MAX_UPLOAD_TTL}", limits.upload_ttl),
+    )
+}
+
+fn sandbox_and_sweeper(settings: &Settings) -> Outcome {
+    let sandbox = &settings.sandbox;
+    for (key, period) in [
+        ("sandbox.cpu_time", sandbox.cpu_time),
+        ("sandbox.wall_time", sandbox.wall_time),
+        ("sweeper.interval", settings.sweeper.interval),
+        ("sweeper.grace", settings.sweeper.grace),
+    ] {
+        ensure(!period.is_zero(), key, "a time longer than nothing is expected")?;
+    }
+    for (key, size) in [("sandbox.memory", sandbox.memory), ("sandbox.max_output", sandbox.max_output)] {
+        ensure(size.bytes() > 0, key, "more than no bytes are expected")?;
+    }
+    Ok(())
+}
+
+fn scanners(settings: &Settings) -> Outcome {
+    let mut names = BTreeSet::new();
+    for (index, scanner) in settings.scanners.iter().enumerate() {
+        ensure(
+            names.insert(&scanner.name),
+            format!("scanner[{index}].name"),
+            format!("there are two scanners named {:?}: give each its own name", scanner.name.as_str()),
+        )?;
+        ensure(
+            !scanner.timeout.is_zero(),
+            format!("scanner[{index}].timeout"),
+            "a time longer than nothing is expected",
+        )?;
+        ensure(
+            scanner.max_size <= CLAMD_MAX_FILE_SIZE,
+            format!("scanner[{index}].max_size"),
+            format!("{} is more than clamd ever scans: at most {CLAMD_MAX_FILE_SIZE}", scanner.max_size),
+        )?;
+    }
+    Ok(())
+}
+
+fn policies(settings: &Settings) -> Outcome {
+    ensure(
+        !settings.policies().is_empty(),
+        "policy",
+        "without a policy nothing could be published: add one, or leave the key out for the built-in ones",
+    )?;
+    ensure(
+        settings.policies.is_some() || !settings.scanners.is_empty(),
+        "scanner",
+        "without a scanner nothing may be published: add a [[scanner]], such as clamd",
+    )?;
+    let mut names = BTreeSet::new();
+    for (index, policy) in settings.policies().iter().enumerate() {
+        let key = |field: &str| format!("policy[{index}].{field}");
+        ensure(
+            !policy.name.is_empty() && names.insert(policy.name.clone()),
+            key("name"),
+            format!("{:?} is empty or used twice: give each policy its own name", policy.name),
+        )?;
+        ensure(!policy.types.is_empty(), key("types"), "at least one media type is expected")?;
+        ensure(
+            policy.action == Action::Reject || !policy.scanners.is_empty(),
+            key("scanners"),
+            "at least one scanner is expected: nothing is published unscanned",
+        )?;
+        for name in &policy.scanners {
+            ensure(
+                settings.scanners.iter().any(|scanner| scanner.name == *name),
+                key("scanners"),
+                format!("there is no [[scanner]] named {:?}", name.as_str()),
+            )?;
+        }
+        for pattern in &policy.types {
+            let text = pattern.to_string();
+            ensure(
+                policy.action != Action::ReEncode || RE_ENCODABLE.contains(&text.as_str()),
+                key("types"),
+                format!("{text} cannot be re-encoded: only {}", RE_ENCODABLE.join(", ")),
+            )?;
+        }
+    }
+    Ok(())
+}

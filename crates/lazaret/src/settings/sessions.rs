@@ -1,0 +1,44 @@
+//! `[sessions]` and `[events]`: where sessions are kept and verdicts are told.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The session database.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// `sqlite:` and the path of the database file.
+    #[schemars(regex(pattern = "^sqlite:.+"))]
+    pub url: String,
+    /// Wait for `lazaret session finalize` instead of processing an object as soon as it arrives.
+    #[serde(default)]
+    pub require_finalize: bool,
+}
+
+impl Sessions {
+    /// The database file, if the URL names one.
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        let path = self.url.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        (!path.is_empty()).then(|| path.into())
+    }
+}
+
+/// Where verdict events go.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// Which bus.
+    pub kind: EventsKind,
+}
+
+/// Which bus verdict events go to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventsKind {
+    /// Nobody is told; the session database keeps them.
+    #[default]
+    None,
+}

@@ -1,0 +1,154 @@
+use std::path::Path;
+
+use super::*;
+
+const LEAST: &str = r#"
+    [storage]
+    bucket = "uploads"
+    [queue]
+    kind = "embedded"
+    [sessions]
+    url = "sqlite:/var/lib/lazaret/lazaret.db"
+    [[scanner]]
+    name = "clamd"
+    kind = "clamd"
+    address = "unix:/run/clamav/clamd.ctl"
+"#;
+
+fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::parse(text, Path::new("lazaret.toml"), pairs)
+}
+
+fn error(text: &str, environment: &[(&str, &str)]) -> String {
+    let message = parse(text, environment).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "one line is expected: {message}");
+    message
+}
+
+/// The least settings with one line put under a section header, which is added where it is missing.
+fn with(section: &str, line: &str) -> String {
+    if LEAST.contains(section) {
+        LEAST.replace(section, &format!("{section}\n{line}"))
+    } else {
+        format!("{LEAST}\n{section}\n{line}")
+    }
+}
+
+#[test]
+fn the_least_settings_have_good_defaults() {
+    let settings = parse(LEAST, &[]).unwrap();
+    assert_eq!(settings.storage.published_bucket().as_str(), "uploads");
+    assert_eq!(settings.worker.lease, Period::from_secs(60));
+    assert_eq!(settings.worker.max_attempts.get(), 5);
+    assert_eq!(settings.scanners[0].timeout, Period::from_secs(60));
+    let policies = settings.policy_set();
+    let image = policies.choose(&"image/webp".parse().unwrap()).unwrap();
+    assert_eq!(image.action, lazaret_core::Action::ReEncode);
+    assert_eq!(image.scanners, ["clamd".parse().unwrap()]);
+    assert!(policies.choose(&"text/html".parse().unwrap()).is_none());
+}
+
+#[test]
+fn the_example_file_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/lazaret.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let settings = Settings::parse(&text, &path, std::iter::empty()).unwrap();
+    assert_eq!(settings.queue.kind, QueueKind::Sqs);
+    // The policies it shows are the built-in ones, so that a reader sees what holds without them.
+    let shown = settings.policies.clone().unwrap();
+    let names: Vec<_> = settings.scanners.iter().map(|scanner| scanner.name.clone()).collect();
+    let core = |policies: &[Policy]| policies.iter().map(Policy::to_core).collect::<Vec<_>>();
+    assert_eq!(core(&shown), core(&policy::built_in(&names)));
+}
+
+#[test]
+fn the_committed_schema_is_the_one_of_this_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/schema.json");
+    let committed: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(
+        committed,
+        serde_json::to_value(Settings::schema()).unwrap(),
+        "run: cargo run -p lazaret -- config schema > config/schema.json"
+    );
+}
+
+#[test]
+fn unknown_keys_are_errors_that_name_their_path() {
+    insta::assert_snapshot!(error(&with("[storage]", "bukket = \"x\""), &[]));
+    insta::assert_snapshot!(error(&with("[[scanner]]", "tiemout = \"3s\""), &[]));
+    insta::assert_snapshot!(error(&with("[colour]", "red = 1"), &[]));
+    insta::assert_snapshot!(error(LEAST, &[("LAZARET__WORKER__CONCURENCY", "3")]));
+}
+
+#[test]
+fn missing_keys_and_wrong_values_name_their_path() {
+    insta::assert_snapshot!(error(&LEAST.replace("bucket = \"uploads\"", ""), &[]));
+    insta::assert_snapshot!(error(&with("[worker]", "lease = \"soon\""), &[]));
+    insta::assert_snapshot!(error(&with("[worker]", "concurrency = 0"), &[]));
+    insta::assert_snapshot!(error(&with("[storage]", "quarantine_prefix = \"quarantine\""), &[]));
+    insta::assert_snapshot!(error("[storage]\nbucket = \"a\nb\"", &[]));
+}
+
+#[test]
+fn the_environment_comes_before_the_file() {
+    let settings = parse(
+        &with("[worker]", "concurrency = 2\nlease = \"5s\""),
+        &[
+            ("LAZARET__WORKER__CONCURRENCY", "8"),
+            ("LAZARET__STORAGE__ENDPOINT", "http://127.0.0.1:9000"),
+            ("LAZARET__STORAGE__ACCESS_KEY_ID", "12345"),
+            ("LAZARET__STORAGE__SECRET_ACCESS_KEY", "67890"),
+            ("LAZARET__QUEUE__SQS__URL", "http://127.0.0.1/q"),
+            ("LAZARET__QUEUE__KIND", "sqs"),
+            ("LAZARET__SCANNER__0__TIMEOUT", "7s"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.worker.concurrency(), 8);
+    assert_eq!(settings.worker.lease, Period::from_secs(5));
+    assert_eq!(settings.storage.access_key_id.as_deref(), Some("12345"));
+    assert_eq!(settings.storage.secret_access_key.unwrap().expose(), "67890");
+    assert_eq!(settings.queue.sqs.unwrap().url.as_str(), "http://127.0.0.1/q");
+    assert_eq!(settings.scanners[0].timeout, Period::from_secs(7));
+}
+
+#[test]
+fn what_this_build_does_not_have_is_said() {
+    insta::assert_snapshot!(error(&LEAST.replace("\"embedded\"", "\"amqp\""), &[]));
+    insta::assert_snapshot!(error(&LEAST.replace("sqlite:/var", "postgres://u:hunter2@h/var"), &[]));
+    insta::assert_snapshot!(error(&LEAST.replace("kind = \"clamd\"", "kind = \"yara\""), &[]));
+    insta::assert_snapshot!(error(&with("[events]", "kind = \"sns\""), &[]));
+}
+
+#[test]
+fn rules_between_settings_hold() {
+    let policy = |rest: &str| format!("{LEAST}\n[[policy]]\nname = \"p\"\n{rest}");
+    for (text, key) in [
+        (with("[storage]", "published_prefix = \"quarantine/ok/\""), "storage.published_prefix"),
+        (with("[storage]", "endpoint = \"ftp://x\""), "storage.endpoint"),
+        (with("[storage]", "access_key_id = \"a\""), "storage.access_key_id"),
+        (LEAST.replace("\"embedded\"", "\"sqs\""), "queue.sqs"),
+        (with("[queue.sqs]", "url = \"http://q/1\"\nwait_time = \"21s\""), "queue.sqs.wait_time"),
+        (with("[queue.sqs]", "url = \"http://q/1\"\nvisibility_timeout = \"13h\""), "queue.sqs.visibility_timeout"),
+        (LEAST.replace("sqlite:/var/lib/lazaret/lazaret.db", "sqlite:"), "sessions.url"),
+        (with("[worker]", "lease = \"0s\""), "worker.lease"),
+        (with("[worker]", "spool_budget = \"1MiB\""), "worker.memory_spool_limit"),
+        (with("[limits]", "max_object_size = \"5GiB\""), "limits.max_object_size"),
+        (with("[limits]", "upload_ttl = \"8days\""), "limits.upload_ttl"),
+        (with("[sandbox]", "wall_time = \"0s\""), "sandbox.wall_time"),
+        (format!("{LEAST}\n[[scanner]]\nname = \"clamd\"\nkind = \"clamd\"\naddress = \"unix:/x\""), "scanner[1].name"),
+        (LEAST.split("[[scanner]]").next().unwrap().to_owned(), "scanner"),
+        (format!("policy = []\n{LEAST}"), "policy"),
+        (policy("types = []\naction = \"reject\""), "policy[0].types"),
+        (policy("types = [\"application/pdf\"]\naction = \"as-is\""), "policy[0].scanners"),
+        (policy("types = [\"*/*\"]\naction = \"as-is\"\nscanners = [\"other\"]"), "policy[0].scanners"),
+        (policy("types = [\"image/*\"]\naction = \"re-encode\"\nscanners = [\"clamd\"]"), "policy[0].types"),
+    ] {
+        let message = error(&text, &[]);
+        assert!(message.starts_with(&format!("settings: {key}: ")), "{key}: {message}");
+    }
+    let apart = with("[storage]", "published_prefix = \"quarantine/ok/\"\npublished_bucket = \"safe\"");
+    parse(&apart, &[]).unwrap();
+    parse(&policy("types = [\"*/*\"]\naction = \"reject\""), &[]).unwrap();
+}

@@ -1,0 +1,122 @@
+//! `[worker]`, `[limits]`, `[sandbox]` and `[sweeper]`: how much, how long, how often.
+
+use std::{env, num::NonZero, path::PathBuf, thread};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Period, Size};
+
+/// The worker.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Objects processed at once. Left out: one for each core.
+    pub concurrency: Option<NonZero<usize>>,
+    /// How long a session is ours without a sign of life; renewed while work goes on.
+    pub lease: Period,
+    /// Attempts before a session is held as `attempts-exhausted`.
+    pub max_attempts: NonZero<u32>,
+    /// How long SIGTERM waits for work in progress before it is given back.
+    pub drain_timeout: Period,
+    /// The folder of large spooled objects. Left out: `$TMPDIR/lazaret-spool`, or `/var/tmp/lazaret`.
+    pub spool_dir: Option<PathBuf>,
+    /// Most bytes in the spool, over all objects in progress.
+    pub spool_budget: Size,
+    /// Objects up to this size are spooled in memory.
+    pub memory_spool_limit: Size,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            concurrency: None,
+            lease: Period::from_secs(60),
+            max_attempts: NonZero::<u32>::MIN.saturating_add(4),
+            drain_timeout: Period::from_secs(30),
+            spool_dir: None,
+            spool_budget: Size::gib(4),
+            memory_spool_limit: Size::mib(8),
+        }
+    }
+}
+
+impl Worker {
+    /// Objects processed at once.
+    pub fn concurrency(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(2, NonZero::get);
+        self.concurrency.map_or_else(cores, NonZero::get)
+    }
+
+    /// The folder of large spooled objects.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| {
+            env::var_os("TMPDIR")
+                .filter(|dir| !dir.is_empty())
+                .map_or_else(|| "/var/tmp/lazaret".into(), |dir| PathBuf::from(dir).join("lazaret-spool"))
+        })
+    }
+}
+
+/// What an upload may be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest object. It must fit into `worker.spool_budget`.
+    pub max_object_size: Size,
+    /// How long an upload may take from the creation of its session; at most 7 days.
+    pub upload_ttl: Period,
+    /// How long a rejected original is kept.
+    pub retain_rejected: Period,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_object_size: Size::gib(2),
+            upload_ttl: Period::from_secs(3600),
+            retain_rejected: Period::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// What one transform may cost. Past any of these its process is killed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sandbox {
+    /// Memory of the process.
+    pub memory: Size,
+    /// Time on a processor.
+    pub cpu_time: Period,
+    /// Time on the clock.
+    pub wall_time: Period,
+    /// Largest output.
+    pub max_output: Size,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            memory: Size::mib(512),
+            cpu_time: Period::from_secs(5),
+            wall_time: Period::from_secs(12),
+            max_output: Size::mib(64),
+        }
+    }
+}
+
+/// The clean-up.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweeper {
+    /// How often the worker sweeps.
+    pub interval: Period,
+    /// How old an object without a session, or an unfinished multipart upload, must be to be removed.
+    pub grace: Period,
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self { interval: Period::from_secs(300), grace: Period::from_secs(24 * 3600) }
+    }
+}
