@@ -1,0 +1,139 @@
+//! What the answers of a store mean.
+
+use std::{error::Error, fmt};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use lazaret_core::ports::StoreError;
+
+/// Longest cause that is kept: the text comes from the store.
+const MAX_CAUSE_CHARS: usize = 400;
+
+/// Codes of answers that come to everybody for a while, beside every 5xx and 429
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+const PASSING: &[&str] = &[
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "TooManyRequests",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+];
+
+/// What was asked of which object: the beginning of every error.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) action: &'static str,
+    pub(super) object: String,
+}
+
+/// One line of what a store or the way to it said, without request, URL or signature.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Said {}
+
+impl Said {
+    fn new(text: &str) -> Self {
+        Self(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE_CHARS).collect())
+    }
+}
+
+impl Asked {
+    pub(super) fn new(action: &'static str, object: impl fmt::Display) -> Self {
+        Self { action, object: object.to_string() }
+    }
+
+    /// Files an error of the SDK under what it means for the work.
+    pub(super) fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        let passing = match error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                status >= 500 || status == 429 || answer.err().code().is_some_and(|code| PASSING.contains(&code))
+            }
+            _ => false,
+        };
+        let source = Box::new(Said::new(&in_one_line(error)));
+        if passing {
+            StoreError::Unavailable { action: self.action, object: self.object.clone(), source }
+        } else {
+            StoreError::Refused { action: self.action, object: self.object.clone(), source }
+        }
+    }
+
+    /// The answer is one that a store must not give.
+    pub(super) fn refused(&self, what: &str) -> StoreError {
+        StoreError::Refused { action: self.action, object: self.object.clone(), source: Box::new(Said::new(what)) }
+    }
+
+    pub(super) fn changed(&self) -> StoreError {
+        StoreError::Changed { object: self.object.clone() }
+    }
+
+    pub(super) fn body(&self, detail: impl Into<String>) -> StoreError {
+        StoreError::Body { object: self.object.clone(), detail: detail.into() }
+    }
+}
+
+/// The code of an answer and its status; none where no answer came.
+pub(super) fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<(u16, &str)> {
+    match error {
+        SdkError::ServiceError(answer) => {
+            Some((answer.raw().status().as_u16(), answer.err().code().unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the answer is that there is no such object or version. A missing bucket is another matter; the answer to
+/// HEAD has no body and so cannot tell.
+pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(answer(error), Some((404, code)) if code != "NoSuchBucket")
+}
+
+/// Code, message and status of an answer; the chain of causes where none came.
+fn in_one_line<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    if let SdkError::ServiceError(answer) = error {
+        let status = answer.raw().status().as_u16();
+        let meta = answer.err().meta();
+        return match (meta.code(), meta.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message} (HTTP {status})"),
+            (Some(text), None) | (None, Some(text)) => format!("{text} (HTTP {status})"),
+            (None, None) => format!("HTTP {status}"),
+        };
+    }
+    chain(error)
+}
+
+/// An error and its causes, each said once.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
