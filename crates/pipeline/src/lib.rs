@@ -1,1 +1,25 @@
 #![doc = include_str!("../README.md")]
+
+mod archive;
+mod bus;
+mod detect;
+mod inspect;
+pub mod metrics;
+mod passage;
+mod publish;
+mod relay;
+mod scan;
+mod station;
+mod sweeper;
+mod transform;
+mod verify;
+mod worker;
+
+pub use bus::{Bus, Decode, Encode, Message, SpanParent};
+pub use detect::{DetectError, Detected, detect};
+pub use inspect::{InspectError, Inspection, LocalFile, inspect};
+pub use passage::{Passage, PassageError, Passed};
+pub use publish::PublishError;
+pub use station::{ScannerSlot, Station, StationSettings};
+pub use sweeper::{SweepError, SweepReport, Sweeper, Swept, SweptWhat};
+pub use worker::{Availability, Worker, WorkerSettings};

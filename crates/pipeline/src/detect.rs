@@ -1,0 +1,128 @@
+//! What an object is, by its bytes alone.
+//!
+//! Dangerous text comes first (HTML, SVG, scripts), because no signature table knows it; then programs; then the
+//! tables of `infer` and `file-format`; what remains is text or unknown. A name or a declared type plays no part here.
+
+mod programs;
+mod reader;
+mod text;
+
+use std::{io, os::unix::fs::FileExt};
+
+use file_format::FileFormat;
+use lazaret_core::{MediaType, Spooled};
+use thiserror::Error;
+
+pub(crate) use reader::PositionedReader;
+
+/// How many bytes of the head the rules look at.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// What the bytes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detected {
+    /// The type; `application/octet-stream` where nothing fits.
+    pub media_type: MediaType,
+    /// Text without any structure of its own, which may carry a finer declared type (`text/csv`).
+    pub is_plain_text: bool,
+}
+
+/// Why the bytes could not be looked at.
+#[derive(Debug, Error)]
+pub enum DetectError {
+    /// The spool could not be read.
+    #[error("the spooled object could not be read for its magic bytes")]
+    Read(#[from] io::Error),
+    /// A table named a type that is not one.
+    #[error("the detected type {0:?} is not a media type")]
+    Unnamed(String),
+}
+
+/// Detects the type of the whole object. Blocking: reads up to all of a text file.
+pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
+    let mut head = vec![0; HEAD_BYTES.min(usize::try_from(object.len()).unwrap_or(HEAD_BYTES))];
+    object.file().read_exact_at(&mut head, 0)?;
+    let named = |name: &str| {
+        let media_type = name.parse().map_err(|_| DetectError::Unnamed(name.to_owned()))?;
+        Ok(Detected { media_type, is_plain_text: false })
+    };
+    if let Some(program) = programs::sniff(&head) {
+        return named(program);
+    }
+    if let Some(active) = text::sniff_active(&head) {
+        return named(active);
+    }
+    if let Some(brand) = iso_media(&head) {
+        return named(brand);
+    }
+    let by_signature = infer::get(&head).map(|kind| kind.mime_type());
+    if let Some(name) = by_signature.filter(|name| !is_container(name)) {
+        return named(canonical(name));
+    }
+    let format = FileFormat::from_reader(PositionedReader::new(object))?;
+    let name = canonical(format.media_type());
+    if name != "application/octet-stream" && !is_texty(name) {
+        return named(name);
+    }
+    if let Some(name) = by_signature {
+        return named(canonical(name));
+    }
+    if text::is_text(object)? {
+        return Ok(Detected { is_plain_text: true, ..named("text/plain")? });
+    }
+    named("application/octet-stream")
+}
+
+/// Detects by the head alone: for output that was just made, whose structure its maker has checked.
+pub(crate) fn detect_image(head: &[u8]) -> Option<&'static str> {
+    infer::get(head).map(|kind| canonical(kind.mime_type()))
+}
+
+/// Types that only say what the content is wrapped in.
+fn is_container(name: &str) -> bool {
+    matches!(name, "application/zip" | "application/x-ole-storage" | "application/octet-stream") || is_texty(name)
+}
+
+/// Types that are claims about text: decided by our own rules, over the whole object.
+fn is_texty(name: &str) -> bool {
+    name.starts_with("text/") || matches!(name, "application/json" | "application/xml" | "application/x-sh")
+}
+
+/// One name for types that the tables call differently.
+fn canonical(name: &str) -> &str {
+    match name {
+        "image/x-ms-bmp" => "image/bmp",
+        "image/apng" => "image/png",
+        "application/x-zip-compressed" => "application/zip",
+        "audio/mp3" => "audio/mpeg",
+        "audio/x-wav" => "audio/wav",
+        "audio/m4a" | "audio/x-m4a" => "audio/mp4",
+        "video/x-m4v" => "video/mp4",
+        "application/x-gzip" => "application/gzip",
+        "application/vnd.rar" | "application/x-rar" | "application/x-rar-compressed" => "application/vnd.rar",
+        "image/vnd.microsoft.icon" => "image/x-icon",
+        other => other,
+    }
+}
+
+/// ISO base media files (ISO/IEC 14496-12) by their major brand, newer ones included.
+fn iso_media(head: &[u8]) -> Option<&'static str> {
+    let brand = head.get(8..12).filter(|_| head.get(4..8) == Some(b"ftyp"))?;
+    Some(match brand {
+        b"avif" | b"avis" => "image/avif",
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => "image/heic",
+        b"mif1" | b"msf1" => "image/heif",
+        b"qt  " => "video/quicktime",
+        b"M4A " | b"M4B " => "audio/mp4",
+        b"jp2 " => "image/jp2",
+        b"crx " => "image/x-canon-cr3",
+        [b'3', b'g', ..] => "video/3gpp",
+        [b'i', b's', b'o', _] | [b'm', b'p', b'4', _] | b"avc1" | b"dash" | b"M4V " | b"MSNV" | b"f4v " | b"cmfc" => {
+            "video/mp4"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The same verify, scan and transform for a file on this machine; nothing is stored or published.
+
+use std::sync::Arc;
+
+use lazaret_core::{
+    Action, FileName, MediaType, RejectReason, ScanReport, Sha256Digest, Spooled,
+    ports::{Decision, ScanError, TransformError},
+};
+use thiserror::Error;
+
+use crate::{
+    archive::{Opaque, opaque_members},
+    detect::{DetectError, detect},
+    scan::{ScanStageError, Scanned, scan},
+    station::Station,
+    transform::{Reencoded, TransformStageError, re_encode},
+    verify::{Promise, Rejection, check_content, check_size},
+};
+
+/// A file to look at.
+#[derive(Debug, Clone)]
+pub struct LocalFile {
+    /// Its bytes.
+    pub spooled: Spooled,
+    /// Its name.
+    pub name: FileName,
+    /// What it is said to be; without it, what its bytes say.
+    pub declared_type: Option<MediaType>,
+}
+
+/// What a client would get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The type, where the file was accepted as one.
+    pub media_type: Option<MediaType>,
+    /// The policy that matched.
+    pub policy: Option<String>,
+    /// Every scanner's answer.
+    pub reports: Vec<ScanReport>,
+    /// Why it would not be published. None: it would be.
+    pub decision: Option<Decision>,
+    /// What would be published instead of the file, where it is re-encoded: type, length, digest.
+    pub re_encoded: Option<(MediaType, u64, Sha256Digest)>,
+}
+
+/// Why nothing can be said.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    /// The magic bytes.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// A scanner.
+    #[error(transparent)]
+    Scanner(#[from] ScanError),
+    /// The transform.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// A policy and the scanners do not fit together, or a result is not to be believed.
+    #[error("{0}")]
+    Unsound(String),
+}
+
+/// Looks at one file as the pipeline would.
+pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspection, InspectError> {
+    let nothing =
+        |decision| Inspection { media_type: None, policy: None, reports: Vec::new(), decision, re_encoded: None };
+    let refused =
+        |rejection: Rejection| nothing(Some(Decision::Reject { reason: rejection.reason, detail: rejection.detail }));
+    let object = &file.spooled;
+    if let Err(rejection) = check_size(object.len(), object.len(), station.settings.max_object_size) {
+        return Ok(refused(rejection));
+    }
+    let (media_type, policy, opaque) = match look(station, file).await? {
+        Ok(accepted) => accepted,
+        Err(rejection) => return Ok(refused(rejection)),
+    };
+    let found = Inspection { media_type: Some(media_type.clone()), policy: Some(policy.name.clone()), ..nothing(None) };
+    if policy.action == Action::Reject {
+        let detail = format!("policy {} rejects {media_type}", policy.name);
+        let decision = Some(Decision::Reject { reason: RejectReason::TypeNotAllowed, detail });
+        return Ok(Inspection { decision, ..found });
+    }
+    let Scanned { reports, decision } = scan(station, &policy, object, &[]).await?;
+    let decision = decision.or_else(|| opaque.map(|Opaque { reason, detail }| Decision::Hold { reason, detail }));
+    if decision.is_some() || policy.action == Action::AsIs {
+        return Ok(Inspection { reports, decision, ..found });
+    }
+    Ok(match re_encode(station, &policy, object, &media_type).await? {
+        Reencoded::Decided(decision) => Inspection { reports, decision: Some(decision), ..found },
+        Reencoded::Image { spooled, media_type } => {
+            Inspection { reports, re_encoded: Some((media_type, spooled.len(), *spooled.sha256())), ..found }
+        }
+    })
+}
+
+type Looked = Result<(MediaType, lazaret_core::Policy, Option<Opaque>), Rejection>;
+
+async fn look(station: &Arc<Station>, file: &LocalFile) -> Result<Looked, InspectError> {
+    let (station, file) = (Arc::clone(station), file.clone());
+    let looking = tokio::task::spawn_blocking(move || {
+        let object = &file.spooled;
+        let media_type = match file.declared_type {
+            Some(declared) => declared,
+            None => detect(object)?.media_type,
+        };
+        let promise = Promise { file_name: file.name, media_type, size: object.len(), sha256: None };
+        let verified = check_content(object, &promise, &station.settings.policies)?;
+        Ok::<_, DetectError>(verified.map(|verified| {
+            let opaque = opaque_members(object, &verified.media_type);
+            (verified.media_type, verified.policy.clone(), opaque)
+        }))
+    });
+    Ok(looking.await.map_err(|error| InspectError::Unsound(format!("verification broke off: {error}")))??)
+}
+
+impl From<ScanStageError> for InspectError {
+    fn from(error: ScanStageError) -> Self {
+        match error {
+            ScanStageError::Scanner(error) => Self::Scanner(error),
+            ScanStageError::Unconfigured { .. } | ScanStageError::NoScanner { .. } => Self::Unsound(error.to_string()),
+        }
+    }
+}
+
+impl From<TransformStageError> for InspectError {
+    fn from(error: TransformStageError) -> Self {
+        match error {
+            TransformStageError::Transformer(error) => Self::Transform(error),
+            TransformStageError::Untrue(_) | TransformStageError::Read(_) | TransformStageError::Hash(_) => {
+                Self::Unsound(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One attempt, under one lease and one fence.
+
+use std::sync::Arc;
+
+use lazaret_core::{
+    Action, Disposition, Fence, HoldReason, MediaType, ObjectEvent, Policy, RejectReason, ScanReport, Session,
+    SourceObject, Spooled,
+    ports::{Decision, ObjectHead, Settled, Settlement, StoreError},
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, info, info_span, warn};
+
+use super::{PassageError, Passed, clean_up};
+use crate::{
+    archive::{Opaque, opaque_members},
+    detect::DetectError,
+    metrics::{self, stage},
+    publish::{Copy, publish},
+    scan::{ScanStageError, Scanned, scan},
+    station::Station,
+    transform::{Reencoded, TransformStageError, re_encode},
+    verify::{Promise, Rejection, check_content, check_size},
+};
+
+pub(super) struct Attempt<'a> {
+    pub(super) station: &'a Arc<Station>,
+    pub(super) event: &'a ObjectEvent,
+    pub(super) session: Session,
+    pub(super) fence: Fence,
+    pub(super) number: u32,
+}
+
+/// What the stages came to.
+enum Judged {
+    Missing,
+    Decided(Box<Settlement>),
+}
+
+/// The type and policy that verification arrived at.
+struct Accepted {
+    media_type: MediaType,
+    policy: Policy,
+    opaque: Option<Opaque>,
+}
+
+impl Attempt<'_> {
+    /// Runs the stages, then commits, cleans up, or ends the lease with the reason.
+    pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Passed, PassageError> {
+        let judged = tokio::select! {
+            judged = self.judge() => judged,
+            lost = self.keep_lease() => Err(lost),
+            () = stop.cancelled() => {
+                self.give_back("stopped").await?;
+                return Ok(Passed::Interrupted);
+            }
+        };
+        match judged {
+            Ok(Judged::Missing) => {
+                self.give_back("the object is not there").await?;
+                Ok(Passed::Missing)
+            }
+            Ok(Judged::Decided(settlement)) => self.settle(&settlement).await,
+            Err(PassageError::LeaseLost) => {
+                self.withdraw_late_copy().await?;
+                Err(PassageError::LeaseLost)
+            }
+            Err(error) => self.end_with(error).await,
+        }
+    }
+
+    /// Renews the lease three times in its length. Ends only when it is lost or cannot be renewed.
+    async fn keep_lease(&self) -> PassageError {
+        let lease = self.station.settings.lease;
+        let mut ticks = interval(lease / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            match self.station.sessions.renew_lease(self.session.upload_id, self.fence, lease).await {
+                Ok(true) => {}
+                Ok(false) => return PassageError::LeaseLost,
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    async fn judge(&self) -> Result<Judged, PassageError> {
+        let version = self.event.version.as_ref();
+        let store = &self.station.store;
+        let head = store.head(&self.event.bucket, &self.event.key, version);
+        let Some(head) = stage("head", info_span!("head"), head).await? else { return Ok(Judged::Missing) };
+        if let Err(rejection) = check_size(head.size, self.session.declared_size, self.station.settings.max_object_size)
+        {
+            return Ok(decided(reject(rejection), source(&head, None, None), None, Vec::new()));
+        }
+        let spooled = match stage("fetch", info_span!("fetch", size = head.size), store.fetch(&head)).await {
+            Ok(spooled) => spooled,
+            Err(error @ StoreError::SpoolBudget { .. }) => {
+                let decision = Decision::Reject { reason: RejectReason::TooLarge, detail: error.to_string() };
+                return Ok(decided(decision, source(&head, None, None), None, Vec::new()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match stage("verify", info_span!("verify"), self.verify(&spooled)).await? {
+            Err(rejection) => Ok(decided(reject(rejection), source(&head, Some(&spooled), None), None, Vec::new())),
+            Ok(accepted) => self.judge_content(&head, &spooled, &accepted).await,
+        }
+    }
+
+    async fn judge_content(
+        &self,
+        head: &ObjectHead,
+        spooled: &Spooled,
+        accepted: &Accepted,
+    ) -> Result<Judged, PassageError> {
+        let policy = &accepted.policy;
+        let source = source(head, Some(spooled), Some(&accepted.media_type));
+        let conclude = |decision, reports| Ok(decided(decision, source.clone(), Some(policy.name.clone()), reports));
+        if policy.action == Action::Reject {
+            let detail = format!("policy {} rejects {}", policy.name, accepted.media_type);
+            return conclude(Decision::Reject { reason: RejectReason::TypeNotAllowed, detail }, Vec::new());
+        }
+        let overrides = self.overrides_for(spooled);
+        let scanning = scan(self.station, policy, spooled, overrides);
+        let Scanned { reports, decision } = stage("scan", info_span!("scan"), scanning).await?;
+        let opaque = accepted.opaque.as_ref().filter(|opaque| !overrides.contains(&opaque.reason));
+        let hold = |opaque: &Opaque| Decision::Hold { reason: opaque.reason, detail: opaque.detail.clone() };
+        if let Some(decision) = decision.or_else(|| opaque.map(hold)) {
+            return conclude(decision, reports);
+        }
+        let image = match policy.action {
+            Action::AsIs | Action::Reject => None,
+            Action::ReEncode => {
+                let transform = re_encode(self.station, policy, spooled, &accepted.media_type);
+                match stage("transform", info_span!("transform"), transform).await? {
+                    Reencoded::Image { spooled, media_type } => Some((spooled, media_type)),
+                    Reencoded::Decided(decision) => return conclude(decision, reports),
+                }
+            }
+        };
+        self.renew().await?;
+        let copy = Copy {
+            session: &self.session,
+            head,
+            scanned: spooled,
+            transformed: image.as_ref().map(|(spooled, _)| spooled),
+            media_type: image.as_ref().map_or(&accepted.media_type, |(_, media_type)| media_type),
+        };
+        conclude(Decision::Publish(publish(self.station, self.fence, &copy).await?), reports)
+    }
+
+    /// An operator's release is about the bytes that were held: other bytes under the same key start afresh.
+    fn overrides_for(&self, spooled: &Spooled) -> &[HoldReason] {
+        let judged = self.session.source.as_ref().and_then(|source| source.sha256.as_ref());
+        if judged == Some(spooled.sha256()) { &self.session.overrides } else { &[] }
+    }
+
+    async fn verify(&self, spooled: &Spooled) -> Result<Result<Accepted, Rejection>, PassageError> {
+        let (object, promise, station) = (spooled.clone(), Promise::from(&self.session), Arc::clone(self.station));
+        let looked = tokio::task::spawn_blocking(move || {
+            let verified = check_content(&object, &promise, &station.settings.policies)?;
+            Ok::<_, DetectError>(verified.map(|verified| Accepted {
+                opaque: opaque_members(&object, &verified.media_type),
+                policy: verified.policy.clone(),
+                media_type: verified.media_type,
+            }))
+        });
+        Ok(looked.await.map_err(|error| PassageError::Unsound(format!("verification broke off: {error}")))??)
+    }
+
+    async fn renew(&self) -> Result<(), PassageError> {
+        let lease = self.station.settings.lease;
+        let ours = self.station.sessions.renew_lease(self.session.upload_id, self.fence, lease).await?;
+        if ours { Ok(()) } else { Err(PassageError::LeaseLost) }
+    }
+
+    async fn settle(&self, settlement: &Settlement) -> Result<Passed, PassageError> {
+        let commit = self.station.sessions.settle(self.session.upload_id, self.fence, settlement);
+        let Settled::Committed(session) = stage("commit", info_span!("commit"), commit).await? else {
+            self.withdraw_late_copy().await?;
+            return Err(PassageError::LeaseLost);
+        };
+        let reason = settlement.decision.reason();
+        metrics::count_object(reason);
+        if let Some(occurred_at) = self.event.occurred_at {
+            let seconds = session.updated_at.duration_since(occurred_at).as_secs_f64();
+            ::metrics::histogram!(metrics::EVENT_TO_SETTLED).record(seconds.max(0.0));
+        }
+        if let Some(reason) = reason {
+            Span::current().record("reason", reason.code());
+        }
+        let detail = session.detail.as_deref();
+        info!(state = %session.state.name(), reason = reason.map(lazaret_core::Reason::code), detail, "settled");
+        let cleaning = clean_up(self.station, &session, self.event.version.as_ref());
+        // The decision stands. What could not be cleaned up now, the sweeper finds by the same record.
+        if let Err(error) = stage("clean-up", info_span!("clean-up"), cleaning).await {
+            warn!(error = &error as &dyn std::error::Error, "clean-up failed, left to the sweeper");
+        }
+        Ok(Passed::Settled(session))
+    }
+
+    /// Another worker decided meanwhile. A copy of ours that its decision does not name must not stay readable.
+    async fn withdraw_late_copy(&self) -> Result<(), PassageError> {
+        if let Some(session) = self.station.sessions.get(self.session.upload_id).await?
+            && session.state.is_settled()
+        {
+            clean_up::withdraw_copies(self.station, &session).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_back(&self, why: &str) -> Result<(), PassageError> {
+        Ok(self.station.sessions.give_back(self.session.upload_id, self.fence, why).await?)
+    }
+
+    /// Ends the lease as the error asks. A scanner that fails to the last attempt holds the object by its own name.
+    async fn end_with(&self, error: PassageError) -> Result<Passed, PassageError> {
+        let sessions = &self.station.sessions;
+        let id = self.session.upload_id;
+        match error.disposition() {
+            Disposition::Unavailable => self.give_back(&describe(&error)).await?,
+            Disposition::Retry if self.number >= self.station.settings.max_attempts => {
+                if let PassageError::Scanner(_) = error {
+                    let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: describe(&error) };
+                    let settlement = Settlement { decision, source: None, policy: None, reports: Vec::new() };
+                    return self.settle(&settlement).await;
+                }
+                sessions.fail_attempt(id, self.fence, &describe(&error)).await?;
+            }
+            Disposition::Retry | Disposition::Reject | Disposition::DeadLetter => {
+                sessions.fail_attempt(id, self.fence, &describe(&error)).await?;
+            }
+        }
+        Err(error)
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn reject(rejection: Rejection) -> Decision {
+    Decision::Reject { reason: rejection.reason, detail: rejection.detail }
+}
+
+fn source(head: &ObjectHead, spooled: Option<&Spooled>, detected: Option<&MediaType>) -> SourceObject {
+    SourceObject {
+        version: head.version.clone(),
+        etag: head.etag.clone(),
+        size: head.size,
+        sha256: spooled.map(|spooled| *spooled.sha256()),
+        detected_type: detected.cloned(),
+    }
+}
+
+fn decided(decision: Decision, source: SourceObject, policy: Option<String>, reports: Vec<ScanReport>) -> Judged {
+    Judged::Decided(Box::new(Settlement { decision, source: Some(source), policy, reports }))
+}
+
+impl From<ScanStageError> for PassageError {
+    fn from(error: ScanStageError) -> Self {
+        match error {
+            ScanStageError::Scanner(error) => Self::Scanner(error),
+            ScanStageError::Unconfigured { .. } | ScanStageError::NoScanner { .. } => Self::Unsound(error.to_string()),
+        }
+    }
+}
+
+impl From<TransformStageError> for PassageError {
+    fn from(error: TransformStageError) -> Self {
+        match error {
+            TransformStageError::Transformer(error) => Self::Transform(error),
+            TransformStageError::Untrue(_) | TransformStageError::Read(_) | TransformStageError::Hash(_) => {
+                Self::Unsound(describe(&error))
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The clean-up: what was promised and never came, what nobody asked for, what has been kept long enough.
+//!
+//! Everything is asked again right before it is done, on the session database's clock, and every step may be repeated: any
+//! number of sweepers and workers may run at once.
+
+use std::{sync::Arc, time::Duration};
+
+use lazaret_core::{
+    BucketName, ObjectKey, Reason, Session, StateName, Timestamp, UploadId,
+    ports::{Listed, ListedUpload, SessionStoreError, StoreError},
+};
+use serde::Serialize;
+use thiserror::Error;
+use tracing::info;
+
+use crate::{
+    metrics,
+    passage::{PassageError, clean_up, delete_all_versions},
+    station::Station,
+};
+
+/// How many sessions one step looks at before it asks again.
+const BATCH: u32 = 200;
+
+/// What was swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SweptWhat {
+    /// A session whose time ran out: now `expired`.
+    ExpiredSession,
+    /// A session whose event was lost although its object is there: now `finalized`.
+    RecoveredSession,
+    /// The quarantined original of a settled session.
+    Original,
+    /// An object that no session asked for, or a late write under a key that is done.
+    Orphan,
+    /// A multipart upload that was begun and left.
+    MultipartUpload,
+}
+
+impl SweptWhat {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::ExpiredSession, Self::RecoveredSession, Self::Original, Self::Orphan, Self::MultipartUpload];
+
+    /// The label in metrics and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExpiredSession => "expired-session",
+            Self::RecoveredSession => "recovered-session",
+            Self::Original => "original",
+            Self::Orphan => "orphan",
+            Self::MultipartUpload => "multipart-upload",
+        }
+    }
+}
+
+/// One thing that was swept, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// What it is.
+    pub what: SweptWhat,
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its session, if it has one.
+    pub upload_id: Option<UploadId>,
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct SweepReport {
+    /// In the order it was done.
+    pub swept: Vec<Swept>,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, Error)]
+pub enum SweepError {
+    /// The session store.
+    #[error(transparent)]
+    Sessions(#[from] SessionStoreError),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The clean-up of a settled session.
+    #[error(transparent)]
+    CleanUp(#[from] PassageError),
+}
+
+/// Sweeps.
+#[derive(Debug, Clone)]
+pub struct Sweeper {
+    station: Arc<Station>,
+    grace: Duration,
+}
+
+/// One pass over everything.
+struct Pass<'a> {
+    station: &'a Station,
+    grace: Duration,
+    now: Timestamp,
+    dry_run: bool,
+    report: SweepReport,
+}
+
+impl Sweeper {
+    /// Leaves orphans and open multipart uploads alone until they are older than `grace`.
+    pub const fn new(station: Arc<Station>, grace: Duration) -> Self {
+        Self { station, grace }
+    }
+
+    /// One pass. With `dry_run` nothing is changed and the report says what would be.
+    pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, SweepError> {
+        let now = self.station.sessions.now().await?;
+        let report = SweepReport::default();
+        let mut pass = Pass { station: &self.station, grace: self.grace, now, dry_run, report };
+        pass.overdue_sessions().await?;
+        pass.originals().await?;
+        pass.orphans().await?;
+        pass.multipart_uploads().await?;
+        Ok(pass.report)
+    }
+}
+
+impl Pass<'_> {
+    fn record(&mut self, what: SweptWhat, bucket: &BucketName, key: &ObjectKey, upload_id: Option<UploadId>) {
+        if !self.dry_run {
+            ::metrics::counter!(metrics::SWEPT, "what" => what.as_str()).increment(1);
+            info!(what = what.as_str(), object.key = %key, upload.id = upload_id.map(tracing::field::display), "swept");
+        }
+        self.report.swept.push(Swept { what, bucket: bucket.clone(), key: key.clone(), upload_id });
+    }
+
+    fn is_past_grace(&self, since: Option<Timestamp>) -> bool {
+        // An object of unknown age is young.
+        since.is_some_and(|since| self.now.duration_since(since).unsigned_abs() > self.grace && since < self.now)
+    }
+
+    async fn overdue_sessions(&mut self) -> Result<(), SweepError> {
+        loop {
+            let overdue = self.station.sessions.overdue(BATCH).await?;
+            let mut moved = false;
+            for session in &overdue {
+                moved |= self.overdue_session(session).await?;
+            }
+            if !moved || self.dry_run || overdue.len() < BATCH as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the session moved.
+    async fn overdue_session(&mut self, session: &Session) -> Result<bool, SweepError> {
+        let key = session.key.as_key();
+        let object = self.station.store.head(&session.bucket, key, None).await?;
+        let what = match (object, session.state.name()) {
+            // Its object is there, so it was uploaded in time or nearly so: the event was lost, not the upload.
+            (Some(_), StateName::Created | StateName::Uploaded) if !self.station.settings.require_finalize => {
+                SweptWhat::RecoveredSession
+            }
+            // A finalized upload is never swept away while its object is there.
+            (Some(_), StateName::Finalized) => return Ok(false),
+            (None, _) if self.has_open_upload(session).await? => return Ok(false),
+            (Some(_) | None, _) => SweptWhat::ExpiredSession,
+        };
+        if self.dry_run {
+            self.record(what, &session.bucket, key, Some(session.upload_id));
+            return Ok(false);
+        }
+        let moved = if what == SweptWhat::RecoveredSession {
+            self.station.sessions.finalize(session.upload_id, "sweeper").await?;
+            true
+        } else {
+            self.expire(session).await?
+        };
+        if moved {
+            self.record(what, &session.bucket, key, Some(session.upload_id));
+        }
+        Ok(moved)
+    }
+
+    async fn expire(&self, session: &Session) -> Result<bool, SweepError> {
+        if !self.station.sessions.expire(session).await? {
+            return Ok(false);
+        }
+        metrics::count_object(Some(Reason::Abandoned));
+        Ok(true)
+    }
+
+    /// A multipart upload that is still being written protects its session until it is stale itself.
+    async fn has_open_upload(&self, session: &Session) -> Result<bool, SweepError> {
+        let mut from = None;
+        loop {
+            let prefix = &self.station.settings.quarantine_prefix;
+            let page = self.station.store.list_uploads(&session.bucket, prefix, from.as_deref()).await?;
+            let ours = |upload: &&ListedUpload| upload.key == *session.key.as_key();
+            if page.items.iter().filter(ours).any(|upload| !self.is_past_grace(upload.initiated_at)) {
+                return Ok(true);
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    async fn originals(&mut self) -> Result<(), SweepError> {
+        loop {
+            let retain = self.station.settings.retain_rejected;
+            let removable = self.station.sessions.removable(retain, BATCH).await?;
+            for session in &removable {
+                let key = session.key.as_key();
+                if !self.dry_run {
+                    if session.state.name() == StateName::Rejected {
+                        delete_all_versions(self.station, &session.bucket, key).await?;
+                        self.station.sessions.record_original_deleted(session.upload_id).await?;
+                    } else {
+                        clean_up(self.station, session, None).await?;
+                    }
+                }
+                self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));
+            }
+            if self.dry_run || removable.len() < BATCH as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn orphans(&mut self) -> Result<(), SweepError> {
+        let (bucket, prefix) = (&self.station.settings.bucket, &self.station.settings.quarantine_prefix);
+        let mut from = None;
+        loop {
+            let page = self.station.store.list(bucket, prefix, from.as_deref()).await?;
+            for object in page.items {
+                if self.is_past_grace(object.modified_at) {
+                    self.orphan(bucket, &object).await?;
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn orphan(&mut self, bucket: &BucketName, object: &Listed) -> Result<(), SweepError> {
+        let session = self.station.sessions.find(bucket, &object.key).await?;
+        let upload_id = session.as_ref().map(|session| session.upload_id);
+        let is_done = session.is_none_or(|session| match session.state.name() {
+            StateName::Published | StateName::Expired | StateName::Revoked => true,
+            StateName::Rejected => session.original_deleted_at.is_some(),
+            StateName::Created | StateName::Uploaded | StateName::Finalized | StateName::Held => false,
+        });
+        if !is_done {
+            return Ok(());
+        }
+        if !self.dry_run {
+            delete_all_versions(self.station, bucket, &object.key).await?;
+            self.station.sessions.record_orphan_swept(bucket, &object.key).await?;
+        }
+        self.record(SweptWhat::Orphan, bucket, &object.key, upload_id);
+        Ok(())
+    }
+
+    async fn multipart_uploads(&mut self) -> Result<(), SweepError> {
+        let (bucket, prefix) = (&self.station.settings.bucket, &self.station.settings.quarantine_prefix);
+        let mut from = None;
+        loop {
+            let page = self.station.store.list_uploads(bucket, prefix, from.as_deref()).await?;
+            for upload in page.items {
+                if self.is_past_grace(upload.initiated_at) {
+                    self.multipart_upload(bucket, &upload).await?;
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn multipart_upload(&mut self, bucket: &BucketName, upload: &ListedUpload) -> Result<(), SweepError> {
+        let session = self.station.sessions.find(bucket, &upload.key).await?;
+        let in_time = |session: &Session| !session.state.is_settled() && session.expires_at > self.now;
+        if session.as_ref().is_some_and(in_time) {
+            return Ok(());
+        }
+        if !self.dry_run {
+            self.station.store.abort_upload(bucket, upload).await?;
+        }
+        self.record(SweptWhat::MultipartUpload, bucket, &upload.key, session.map(|session| session.upload_id));
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Is the object what its session promised? Size, digest, magic bytes, declared type, extension, policy.
+
+mod extension;
+
+use std::io::BufReader;
+
+use lazaret_core::{FileName, MediaType, Policy, PolicySet, RejectReason, Session, Sha256Digest, Spooled};
+
+use crate::detect::{DetectError, Detected, PositionedReader, detect};
+
+/// What a client promised of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) file_name: FileName,
+    pub(crate) media_type: MediaType,
+    pub(crate) size: u64,
+    pub(crate) sha256: Option<Sha256Digest>,
+}
+
+impl From<&Session> for Promise {
+    fn from(session: &Session) -> Self {
+        Self {
+            file_name: session.file_name.clone(),
+            media_type: session.declared_type.clone(),
+            size: session.declared_size,
+            sha256: session.declared_sha256,
+        }
+    }
+}
+
+/// A finding about the bytes that ends the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) reason: RejectReason,
+    pub(crate) detail: String,
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: RejectReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// What the store says of the size, before a byte is read.
+pub(crate) fn check_size(actual: u64, declared: u64, max_object_size: u64) -> Result<(), Rejection> {
+    if actual == 0 {
+        return Err(Rejection::new(RejectReason::Empty, "the object has no bytes"));
+    }
+    if actual > max_object_size {
+        let detail = format!("{actual} bytes are more than limits.max_object_size of {max_object_size} bytes");
+        return Err(Rejection::new(RejectReason::TooLarge, detail));
+    }
+    if actual != declared {
+        let detail = format!("{actual} bytes came, {declared} bytes were declared");
+        return Err(Rejection::new(RejectReason::SizeMismatch, detail));
+    }
+    Ok(())
+}
+
+/// The type that an object has and may have.
+#[derive(Debug)]
+pub(crate) struct Verified<'a> {
+    pub(crate) media_type: MediaType,
+    pub(crate) policy: &'a Policy,
+}
+
+/// Looks at the bytes. Blocking.
+pub(crate) fn check_content<'a>(
+    object: &Spooled,
+    promise: &Promise,
+    policies: &'a PolicySet,
+) -> Result<Result<Verified<'a>, Rejection>, DetectError> {
+    if let Some(declared) = promise.sha256.filter(|declared| declared != object.sha256()) {
+        let detail = format!("sha256 is {}, {declared} was declared", object.sha256());
+        return Ok(Err(Rejection::new(RejectReason::DigestMismatch, detail)));
+    }
+    let detected = detect(object)?;
+    Ok(check_type(object, &detected, promise, policies))
+}
+
+fn check_type<'a>(
+    object: &Spooled,
+    detected: &Detected,
+    promise: &Promise,
+    policies: &'a PolicySet,
+) -> Result<Verified<'a>, Rejection> {
+    let media_type = refine(object, detected, &promise.media_type)?;
+    if !is_same_type(&media_type, &promise.media_type) {
+        let detail = format!("the bytes are {media_type}, {} was declared", promise.media_type);
+        return Err(Rejection::new(RejectReason::TypeMismatch, detail));
+    }
+    if let Some(extension) = promise.file_name.extension()
+        && !extension::allows(&extension, &media_type)
+    {
+        let detail = format!("the bytes are {media_type}, the name ends in .{extension}");
+        return Err(Rejection::new(RejectReason::ExtensionMismatch, detail));
+    }
+    let Some(policy) = policies.choose(&media_type) else {
+        return Err(Rejection::new(RejectReason::TypeNotAllowed, format!("no policy allows {media_type}")));
+    };
+    if let Some(limit) = policy.max_size.filter(|limit| object.len() > *limit) {
+        let detail =
+            format!("{} bytes are more than max_size of {limit} bytes in policy {}", object.len(), policy.name);
+        return Err(Rejection::new(RejectReason::TooLarge, detail));
+    }
+    Ok(Verified { media_type, policy })
+}
+
+/// Plain text may be declared as one of the formats that are nothing but text; JSON must also parse.
+fn refine(object: &Spooled, detected: &Detected, declared: &MediaType) -> Result<MediaType, Rejection> {
+    if !detected.is_plain_text {
+        return Ok(detected.media_type.clone());
+    }
+    match declared.as_str() {
+        "text/csv" | "text/tab-separated-values" | "text/markdown" => Ok(declared.clone()),
+        "application/json" => {
+            let reader = BufReader::new(PositionedReader::new(object));
+            match serde_json::from_reader::<_, serde::de::IgnoredAny>(reader) {
+                Ok(_) => Ok(declared.clone()),
+                Err(error) => {
+                    Err(Rejection::new(RejectReason::TypeMismatch, format!("declared JSON does not parse: {error}")))
+                }
+            }
+        }
+        _ => Ok(detected.media_type.clone()),
+    }
+}
+
+/// Whether the detected and the declared name mean the same type.
+fn is_same_type(detected: &MediaType, declared: &MediaType) -> bool {
+    detected == declared
+        || matches!(
+            (detected.as_str(), declared.as_str()),
+            ("image/bmp", "image/x-ms-bmp" | "image/x-bmp")
+                | ("image/jpeg", "image/jpg" | "image/pjpeg")
+                | ("image/heif", "image/heic")
+                | ("application/zip", "application/x-zip-compressed" | "application/x-zip")
+                | ("application/gzip", "application/x-gzip")
+                | ("text/xml", "application/xml")
+                | ("audio/mpeg", "audio/mp3")
+                | ("audio/wav", "audio/x-wav" | "audio/vnd.wave")
+        )
+}
+
+#[cfg(test)]
+mod tests;

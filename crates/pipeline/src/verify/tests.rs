@@ -1,0 +1,80 @@
+use std::io::Write;
+
+use lazaret_core::{Action, Policy, Sha256Digest};
+
+use super::*;
+
+fn policies() -> PolicySet {
+    let policy = |name: &str, types: &[&str], action| Policy {
+        name: name.into(),
+        types: types.iter().map(|t| t.parse().unwrap()).collect(),
+        action,
+        scanners: vec!["clamd".parse().unwrap()],
+        max_size: Some(1000),
+        max_pixels: None,
+        max_side: None,
+        max_frames: None,
+    };
+    PolicySet::new(vec![
+        policy("images", &["image/png", "image/jpeg"], Action::ReEncode),
+        policy("text", &["text/plain", "text/csv", "application/json"], Action::AsIs),
+    ])
+}
+
+fn check(bytes: &[u8], name: &str, declared: &str) -> Result<String, RejectReason> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    let object = Spooled::new(file, bytes.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
+    let promise = Promise {
+        file_name: name.parse().unwrap(),
+        media_type: declared.parse().unwrap(),
+        size: bytes.len() as u64,
+        sha256: None,
+    };
+    let policies = policies();
+    check_content(&object, &promise, &policies)
+        .unwrap()
+        .map(|verified| verified.media_type.to_string())
+        .map_err(|rejection| rejection.reason)
+}
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+
+#[test]
+fn declared_detected_and_extension_must_agree() {
+    assert_eq!(check(PNG, "a.png", "image/png"), Ok("image/png".into()));
+    assert_eq!(check(PNG, "a", "image/png"), Ok("image/png".into()));
+    assert_eq!(check(PNG, "a.unheard-of", "image/png"), Ok("image/png".into()));
+    assert_eq!(check(PNG, "a.png", "image/jpeg"), Err(RejectReason::TypeMismatch));
+    assert_eq!(check(PNG, "a.jpg", "image/png"), Err(RejectReason::ExtensionMismatch));
+    assert_eq!(check(b"\x7fELF\x02\x01\x01\0", "a.png", "image/png"), Err(RejectReason::TypeMismatch));
+    assert_eq!(check(b"GIF89a\x01\0\x01\0", "a.gif", "image/gif"), Err(RejectReason::TypeNotAllowed));
+    assert_eq!(check(b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a.jpg", "image/jpg"), Ok("image/jpeg".into()));
+}
+
+#[test]
+fn active_text_never_passes_as_plain() {
+    for body in ["<html>", "<svg/>", "#!/bin/sh\n", "<script>1</script>", "note: <script src=x>"] {
+        assert_eq!(check(body.as_bytes(), "a.txt", "text/plain"), Err(RejectReason::TypeMismatch), "{body}");
+    }
+    assert_eq!(check(b"alert(1)", "a.js", "text/plain"), Err(RejectReason::ExtensionMismatch));
+    assert_eq!(check(b"WScript.Echo 1", "a.vbs", "text/plain"), Err(RejectReason::ExtensionMismatch));
+}
+
+#[test]
+fn text_may_be_declared_more_finely() {
+    assert_eq!(check(b"a,b\n1,2\n", "a.csv", "text/csv"), Ok("text/csv".into()));
+    assert_eq!(check(b"{\"a\":1}", "a.json", "application/json"), Ok("application/json".into()));
+    assert_eq!(check(b"{\"a\":", "a.json", "application/json"), Err(RejectReason::TypeMismatch));
+    assert_eq!(check(b"plain", "a.txt", "image/png"), Err(RejectReason::TypeMismatch));
+}
+
+#[test]
+fn sizes() {
+    let reason = |actual, declared, limit| check_size(actual, declared, limit).unwrap_err().reason;
+    assert_eq!(reason(0, 0, 10), RejectReason::Empty);
+    assert_eq!(reason(11, 11, 10), RejectReason::TooLarge);
+    assert_eq!(reason(9, 8, 10), RejectReason::SizeMismatch);
+    assert_eq!(check_size(9, 9, 10), Ok(()));
+    assert_eq!(check(&[b'x'; 1001], "a.txt", "text/plain"), Err(RejectReason::TooLarge));
+}

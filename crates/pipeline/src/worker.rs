@@ -1,0 +1,158 @@
+//! The pool of workers: a slot first, then a delivery; the acknowledgement last.
+
+mod availability;
+mod delivery;
+
+use std::{sync::Arc, time::Duration};
+
+use lazaret_core::ports::Delivery;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    bus::Bus,
+    passage::{Passage, describe},
+    relay::Relay,
+    station::Station,
+};
+
+pub use availability::Availability;
+use delivery::Settler;
+
+/// The most deliveries one call to the queue may bring.
+const MAX_RECEIVE: usize = 10;
+/// How often the outbox is looked at.
+const RELAY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many objects at once, and how long they may take to end.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerSettings {
+    /// Deliveries in work at the same time.
+    pub concurrency: usize,
+    /// How long deliveries in work may go on after a stop.
+    pub drain_timeout: Duration,
+}
+
+/// Consumes the queue.
+#[derive(Debug)]
+pub struct Worker {
+    station: Arc<Station>,
+    bus: Bus,
+    settings: WorkerSettings,
+    availability: Arc<Availability>,
+}
+
+impl Worker {
+    /// A worker over `station` that is fed by `bus`.
+    pub fn new(station: Arc<Station>, bus: Bus, settings: WorkerSettings) -> Self {
+        let availability = Arc::new(Availability::new(Arc::clone(&station), Arc::clone(&bus.queue)));
+        Self { station, bus, settings, availability }
+    }
+
+    /// Consumes until `stop`, then lets the deliveries in work end within the drain time-out; what is left then is
+    /// given back. Returns when nothing of it runs any more.
+    pub async fn run(self, stop: CancellationToken) {
+        let hard_stop = CancellationToken::new();
+        tokio::join!(self.relay(&stop), self.consume(&stop, &hard_stop));
+    }
+
+    async fn relay(&self, stop: &CancellationToken) {
+        let relay = Relay { sessions: Arc::clone(&self.station.sessions), bus: self.bus.clone() };
+        let mut ticks = interval(RELAY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            match relay.run_once().await {
+                Ok(_) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        warn!(error = describe(&error), "the outbox cannot be carried out, will retry");
+                    }
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    async fn consume(&self, stop: &CancellationToken, hard_stop: &CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.settings.concurrency));
+        let settler = Arc::new(Settler {
+            passage: Passage::new(Arc::clone(&self.station)),
+            bus: self.bus.clone(),
+            availability: Arc::clone(&self.availability),
+            hard_stop: hard_stop.clone(),
+        });
+        let mut jobs = JoinSet::new();
+        loop {
+            while let Some(ended) = jobs.try_join_next() {
+                log_panic(ended);
+            }
+            let Some(free) = stop.run_until_cancelled(self.take_slots(&slots)).await else { break };
+            if stop.run_until_cancelled(self.availability.wait()).await.is_none() {
+                break;
+            }
+            let Some(deliveries) = stop.run_until_cancelled(self.receive(free.len())).await else { break };
+            for (slot, delivery) in free.into_iter().zip(deliveries) {
+                let settler = Arc::clone(&settler);
+                jobs.spawn(async move {
+                    let _slot = slot;
+                    settler.settle(delivery).await;
+                });
+            }
+        }
+        self.drain(jobs, hard_stop).await;
+    }
+
+    /// At least one slot, and as many more as are free and one call can fill.
+    async fn take_slots(&self, slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
+        let mut taken = Vec::with_capacity(MAX_RECEIVE);
+        // The semaphore is never closed.
+        taken.extend(Arc::clone(slots).acquire_owned().await.ok());
+        while taken.len() < MAX_RECEIVE
+            && let Ok(slot) = Arc::clone(slots).try_acquire_owned()
+        {
+            taken.push(slot);
+        }
+        taken
+    }
+
+    async fn receive(&self, max: usize) -> Vec<Delivery> {
+        match self.bus.queue.receive(max).await {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                self.availability.lost(&error);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn drain(&self, mut jobs: JoinSet<()>, hard_stop: &CancellationToken) {
+        if !jobs.is_empty() {
+            info!(in_flight = jobs.len(), "draining");
+        }
+        let all = async {
+            while let Some(ended) = jobs.join_next().await {
+                log_panic(ended);
+            }
+        };
+        if timeout(self.settings.drain_timeout, all).await.is_err() {
+            hard_stop.cancel();
+            while let Some(ended) = jobs.join_next().await {
+                log_panic(ended);
+            }
+        }
+        info!("drained");
+    }
+}
+
+/// A panic in one delivery must not end the others. Its lease runs out, and the delivery comes again.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error = &error as &dyn std::error::Error, "a delivery's work broke off");
+    }
+}
