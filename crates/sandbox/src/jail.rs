@@ -148,3 +148,6 @@ fn hear() -> Option<ToChild> {
 fn require(layer: Layer, holds: bool, otherwise: &str) -> Result<(), MissingLayer> {
     if holds { Ok(()) } else { Err(MissingLayer::new(layer, otherwise)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Each layer on its own: what it forbids is possible without it and impossible with it.
+//!
+//! A layer holds for a whole process or thread for good, so every case runs in a child: this test program again, with
+//! the case's name in its environment.
+
+use std::{
+    env,
+    fs::File,
+    io,
+    net::TcpStream,
+    os::{fd::AsRawFd, unix::process::ExitStatusExt},
+    process::{Command, ExitStatus},
+};
+
+use rustix::process::{DumpableBehavior, Resource, getrlimit};
+
+use super::{confine, limits, process, syscalls};
+use crate::{layer::Layer, wire::SetUp};
+
+const CASE: &str = "LAZARET_JAIL_CASE";
+const HELD: i32 = 40;
+const BROKEN: i32 = 41;
+
+/// Runs one case of [`a_case`] in a process of its own.
+fn case(name: &str) -> ExitStatus {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "jail::tests::a_case", "--ignored", "--nocapture"])
+        .env(CASE, name)
+        .output()
+        .unwrap()
+        .status
+}
+
+#[track_caller]
+fn assert_holds(name: &str) {
+    assert_eq!(case(name).code(), Some(HELD), "{name}");
+}
+
+#[test]
+#[ignore = "runs only as a child of the other tests"]
+fn a_case() {
+    let name = env::var(CASE).unwrap_or_default();
+    let held = match name.as_str() {
+        "parent" => parent(),
+        "dumpable" => dumpable(),
+        "descriptors" => descriptors(),
+        "files" => files(),
+        "network" => network(),
+        "limits" => limits_hold(),
+        "cpu" => spin_with_timer(),
+        "seccomp" => File::open("/etc/hostname").is_ok() && seccomp(),
+        "seccomp-executable" => executable(),
+        "seccomp-foreign-descriptor" => write_elsewhere(),
+        _ => false,
+    };
+    process::exit(if held { HELD } else { BROKEN })
+}
+
+#[test]
+fn the_parent_must_be_the_host() {
+    assert_holds("parent");
+}
+
+fn parent() -> bool {
+    let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get().unsigned_abs();
+    let stranger = confine::die_with_host(1).is_err_and(|missing| missing.layer == Layer::ParentDeathSignal);
+    stranger && confine::die_with_host(parent).is_ok()
+}
+
+#[test]
+fn nobody_traces_it() {
+    assert_holds("dumpable");
+}
+
+fn dumpable() -> bool {
+    let before = rustix::process::dumpable_behavior().unwrap();
+    confine::hide_from_tracers().unwrap();
+    let after = rustix::process::dumpable_behavior().unwrap();
+    matches!((before, after), (DumpableBehavior::Dumpable, DumpableBehavior::NotDumpable))
+}
+
+#[test]
+fn what_the_host_leaked_is_closed() {
+    assert_holds("descriptors");
+}
+
+fn descriptors() -> bool {
+    let leaked = File::open("/etc/hostname").unwrap();
+    let path = format!("/proc/self/fd/{}", leaked.as_raw_fd());
+    let open = std::fs::symlink_metadata(&path).is_ok();
+    // The descriptor is about to be closed behind its owner's back.
+    std::mem::forget(leaked);
+    confine::close_descriptors().unwrap();
+    open && std::fs::symlink_metadata(&path).is_err()
+}
+
+#[test]
+fn landlock_alone_denies_files_and_network() {
+    assert_holds("files");
+    assert_holds("network");
+}
+
+fn files() -> bool {
+    let folder = env::temp_dir();
+    let before = File::open("/etc/hostname").is_ok() && folder.read_dir().is_ok();
+    confine::forbid_privileges().unwrap();
+    confine::forbid_files_and_network().unwrap();
+    let denied = |result: io::Result<()>| result.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    before
+        && denied(File::open("/etc/hostname").map(drop))
+        && denied(folder.read_dir().map(drop))
+        && denied(File::create(folder.join("lazaret-jail-case")).map(drop))
+        && denied(Command::new("/bin/true").status().map(drop))
+}
+
+fn network() -> bool {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let before = TcpStream::connect(address).is_ok();
+    confine::forbid_privileges().unwrap();
+    confine::forbid_files_and_network().unwrap();
+    before && TcpStream::connect(address).is_err() && std::net::TcpListener::bind("127.0.0.1:0").is_err()
+}
+
+#[test]
+fn resource_limits_alone_deny_memory_and_descriptors() {
+    assert_holds("limits");
+}
+
+fn limits_hold() -> bool {
+    let set_up = SetUp { host_pid: 1, input_bytes: 1, output_bytes: 1, memory_bytes: 32 << 20, cpu_ms: 1500 };
+    let mapped = limits::MappedBytes::now().unwrap();
+    let before = memmap2::MmapMut::map_anon(64 << 20).is_ok();
+    limits::limit_resources(&set_up, mapped).unwrap();
+    let cpu = getrlimit(Resource::Cpu);
+    before
+        && memmap2::MmapMut::map_anon(64 << 20).is_err()
+        && memmap2::MmapMut::map_anon(8 << 20).is_ok()
+        && File::open("/etc/hostname").is_err()
+        && cpu.current == Some(3)
+        && cpu.maximum == Some(3)
+}
+
+#[test]
+fn the_cpu_timer_alone_ends_a_loop() {
+    assert_eq!(case("cpu").signal(), Some(libc::SIGPROF));
+}
+
+fn spin_with_timer() -> bool {
+    process::reset_signals().unwrap();
+    limits::start_cpu_timer(50).unwrap();
+    loop {
+        std::hint::black_box(0);
+    }
+}
+
+#[test]
+fn the_filter_alone_kills_for_everything_else() {
+    for name in ["seccomp", "seccomp-executable", "seccomp-foreign-descriptor"] {
+        assert_eq!(case(name).signal(), Some(libc::SIGSYS), "{name}");
+    }
+}
+
+fn seccomp() -> bool {
+    syscalls::allow_only_needed().unwrap();
+    File::open("/etc/hostname").is_err()
+}
+
+fn executable() -> bool {
+    syscalls::allow_only_needed().unwrap();
+    let allowed = memmap2::MmapMut::map_anon(1 << 20).is_ok();
+    // memmap2 makes a map executable with mprotect, which is not allowed at all.
+    allowed && memmap2::MmapMut::map_anon(4096).and_then(memmap2::MmapMut::make_exec).is_err()
+}
+
+fn write_elsewhere() -> bool {
+    syscalls::allow_only_needed().unwrap();
+    rustix::io::write(io::stderr(), b"").unwrap();
+    rustix::io::write(io::stdout(), b"x").is_err()
+}
