@@ -1,0 +1,205 @@
+//! Attempts: taken, renewed, given back, failed, settled.
+
+use std::time::Duration;
+
+use lazaret_core::{
+    Fence, Finding, HoldReason, ScanReport, SessionEvent, UploadId, WorkerId,
+    ports::{Begun, Decision, Exhausted, SessionStoreError, Settled, Settlement},
+};
+
+use super::{
+    record::{Lease, Record},
+    write::{Change, Write},
+};
+use crate::error::corrupt;
+
+/// How an attempt ended.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Committed,
+    Failed,
+    GivenBack,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Failed => "failed",
+            Self::GivenBack => "given-back",
+        }
+    }
+}
+
+pub(super) async fn begin(
+    mut write: Write,
+    id: UploadId,
+    worker: &WorkerId,
+    lease: Duration,
+    max_attempts: u32,
+    finalize: bool,
+) -> Result<Begun, SessionStoreError> {
+    let mut record = write.load(id).await?;
+    if record.session.state.is_settled() {
+        return Ok(Begun::Settled(record.session));
+    }
+    if let Some(remaining) = record.protected_ms(write.now_ms()) {
+        return Ok(Begun::Busy { remaining: Duration::from_millis(remaining.unsigned_abs()) });
+    }
+    if record.session.state.name() != lazaret_core::StateName::Finalized {
+        if !finalize {
+            return Ok(Begun::NotFinalized(record.session));
+        }
+        let event = SessionEvent::Finalize;
+        let change = Change { event, actor: worker.as_str(), detail: None, reports: &[] };
+        record = write.transition(record, change).await?;
+    }
+    if record.session.attempts >= max_attempts {
+        return exhaust(write, record, worker, max_attempts).await;
+    }
+    record.fence = Fence(record.fence.0 + 1);
+    record.session.attempts += 1;
+    record.lease = Some(Lease { worker: worker.clone(), until_ms: write.after(lease) });
+    write.save(&record).await?;
+    let failed = write.failed();
+    sqlx::query("insert into attempts (upload_id, fence, worker, began_at_ms) values ($1, $2, $3, $4)")
+        .bind(id.to_string())
+        .bind(record.fence.0)
+        .bind(worker.as_str())
+        .bind(write.now_ms())
+        .execute(write.connection())
+        .await
+        .map_err(failed)?;
+    write.commit().await?;
+    Ok(Begun::Leased { fence: record.fence, attempt: record.session.attempts, session: record.session })
+}
+
+async fn exhaust(
+    mut write: Write,
+    mut record: Record,
+    worker: &WorkerId,
+    max_attempts: u32,
+) -> Result<Begun, SessionStoreError> {
+    let attempts = record.session.attempts;
+    let failed = write.failed();
+    let last: Option<Option<String>> =
+        sqlx::query_scalar("select error from attempts where upload_id = $1 order by fence desc limit 1")
+            .bind(record.session.upload_id.to_string())
+            .fetch_optional(write.connection())
+            .await
+            .map_err(failed)?;
+    let last = last.flatten().unwrap_or_else(|| "ended without a word".to_owned());
+    let detail = format!("{attempts} of {max_attempts} attempts failed; the last: {last}");
+    record.session.detail = Some(detail.clone());
+    let event = SessionEvent::Hold(HoldReason::AttemptsExhausted);
+    let change = Change { event, actor: worker.as_str(), detail: Some(&detail), reports: &[] };
+    let record = write.transition(record, change).await?;
+    write.commit().await?;
+    Ok(Begun::Exhausted(Exhausted { session: record.session, attempts }))
+}
+
+pub(super) async fn renew(
+    mut write: Write,
+    id: UploadId,
+    fence: Fence,
+    lease: Duration,
+) -> Result<bool, SessionStoreError> {
+    let until_ms = write.after(lease);
+    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(false) };
+    record.lease = record.lease.map(|held| Lease { until_ms, ..held });
+    write.save(&record).await?;
+    write.commit().await?;
+    Ok(true)
+}
+
+/// Ends the lease without a decision. The attempt stays counted unless it is `forgiven`.
+pub(super) async fn abandon(
+    mut write: Write,
+    id: UploadId,
+    fence: Fence,
+    forgiven: bool,
+    error: &str,
+) -> Result<(), SessionStoreError> {
+    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(()) };
+    record.lease = None;
+    let outcome = if forgiven {
+        record.session.attempts = record.session.attempts.saturating_sub(1);
+        Outcome::GivenBack
+    } else {
+        Outcome::Failed
+    };
+    write.save(&record).await?;
+    end(&mut write, id, fence, outcome, Some(error)).await?;
+    write.commit().await
+}
+
+pub(super) async fn settle(
+    mut write: Write,
+    id: UploadId,
+    fence: Fence,
+    settlement: &Settlement,
+) -> Result<Settled, SessionStoreError> {
+    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(Settled::Stale) };
+    let Some(Lease { worker, .. }) = record.lease.clone() else { return Ok(Settled::Stale) };
+    let (event, detail) = match &settlement.decision {
+        Decision::Publish(object) => (SessionEvent::Publish(object.clone()), None),
+        Decision::Reject { reason, detail } => (SessionEvent::Reject(*reason), Some(detail.as_str())),
+        Decision::Hold { reason, detail } => (SessionEvent::Hold(*reason), Some(detail.as_str())),
+    };
+    record.session.detail = detail.map(str::to_owned);
+    record.session.source.clone_from(&settlement.source);
+    record.policy.clone_from(&settlement.policy);
+    for report in &settlement.reports {
+        record_verdict(&mut write, &record, report).await?;
+    }
+    let change = Change { event, actor: worker.as_str(), detail, reports: &settlement.reports };
+    let record = write.transition(record, change).await?;
+    end(&mut write, id, fence, Outcome::Committed, None).await?;
+    write.commit().await?;
+    Ok(Settled::Committed(Box::new(record.session)))
+}
+
+async fn record_verdict(write: &mut Write, record: &Record, report: &ScanReport) -> Result<(), SessionStoreError> {
+    let finding = match report.finding {
+        Finding::Clean => "clean",
+        Finding::Infected { .. } => "infected",
+        Finding::Unscannable { .. } => "unscannable",
+    };
+    let sha256 = record.session.source.as_ref().and_then(|source| source.sha256);
+    let failed = write.failed();
+    sqlx::query(
+        "insert into verdicts (upload_id, fence, at_ms, source_sha256, scanner, finding, report) \
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(record.session.upload_id.to_string())
+    .bind(record.fence.0)
+    .bind(write.now_ms())
+    .bind(sha256.map(|sha256| sha256.to_string()))
+    .bind(report.scanner.as_str())
+    .bind(finding)
+    .bind(serde_json::to_string(report).map_err(corrupt)?)
+    .execute(write.connection())
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+async fn end(
+    write: &mut Write,
+    id: UploadId,
+    fence: Fence,
+    outcome: Outcome,
+    error: Option<&str>,
+) -> Result<(), SessionStoreError> {
+    let failed = write.failed();
+    sqlx::query("update attempts set ended_at_ms = $1, result = $2, error = $3 where upload_id = $4 and fence = $5")
+        .bind(write.now_ms())
+        .bind(outcome.as_str())
+        .bind(error)
+        .bind(id.to_string())
+        .bind(fence.0)
+        .execute(write.connection())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}

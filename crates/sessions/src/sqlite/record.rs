@@ -1,0 +1,179 @@
+//! A session's row and the values it holds.
+
+use std::str::FromStr;
+
+use lazaret_core::{
+    Fence, HoldReason, InvalidValue, ObjectKey, PublishedKey, PublishedObject, QuarantineKey, Reason, Session,
+    SessionState, SourceObject, StateName, Timestamp, UploadId, WorkerId, ports::SessionStoreError,
+};
+use sqlx::{Row, sqlite::SqliteRow};
+
+use crate::error::{corrupt, failed, invalid};
+
+/// A session with what only the store needs to know of it.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) session: Session,
+    /// The newest fence; 0 before the first attempt.
+    pub(super) fence: Fence,
+    /// The lease, until it is given up. It may have run out.
+    pub(super) lease: Option<Lease>,
+    /// The policy of the last settlement.
+    pub(super) policy: Option<String>,
+}
+
+/// Who may settle a session.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) worker: WorkerId,
+    pub(super) until_ms: i64,
+}
+
+impl Record {
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, SessionStoreError> {
+        let lease = match (optional(row, "lease_worker")?, get(row, "lease_until_ms")?) {
+            (Some(worker), Some(until_ms)) => Some(Lease { worker: WorkerId::new(worker), until_ms }),
+            (None, None) => None,
+            (worker, _) => return Err(corrupt(format!("lease_worker {worker:?} without the other half of its lease"))),
+        };
+        Ok(Self { session: session(row)?, fence: Fence(get(row, "fence")?), lease, policy: optional(row, "policy")? })
+    }
+
+    /// For how many milliseconds more a live lease protects the session.
+    pub(super) fn protected_ms(&self, now_ms: i64) -> Option<i64> {
+        let remaining = self.lease.as_ref()?.until_ms - now_ms;
+        (remaining > 0).then_some(remaining)
+    }
+}
+
+fn session(row: &SqliteRow) -> Result<Session, SessionStoreError> {
+    Ok(Session {
+        upload_id: parsed(row, "upload_id")?,
+        object_id: parsed(row, "object_id")?,
+        tenant: parsed(row, "tenant")?,
+        bucket: parsed(row, "bucket")?,
+        key: QuarantineKey::from_key(parsed::<ObjectKey>(row, "key")?),
+        file_name: parsed(row, "file_name")?,
+        declared_type: parsed(row, "declared_type")?,
+        declared_size: bytes(row, "declared_size")?,
+        declared_sha256: parsed_if(row, "declared_sha256")?,
+        state: state(row)?,
+        detail: optional(row, "detail")?,
+        overrides: overrides(row)?,
+        attempts: u32::try_from(get::<i64>(row, "attempts")?).map_err(|error| corrupt(format!("attempts: {error}")))?,
+        source: source(row)?,
+        original_deleted_at: time_if(row, "original_deleted_at_ms")?,
+        created_at: time(row, "created_at_ms")?,
+        updated_at: time(row, "updated_at_ms")?,
+        expires_at: time(row, "expires_at_ms")?,
+    })
+}
+
+fn state(row: &SqliteRow) -> Result<SessionState, SessionStoreError> {
+    Ok(match parsed::<StateName>(row, "state")? {
+        StateName::Created => SessionState::Created,
+        StateName::Uploaded => SessionState::Uploaded,
+        StateName::Finalized => SessionState::Finalized,
+        StateName::Published => SessionState::Published(published(row)?),
+        StateName::Rejected => SessionState::Rejected(parsed::<Reason>(row, "reason")?),
+        StateName::Held => SessionState::Held(hold_reason(get(row, "reason")?)?),
+        StateName::Expired => SessionState::Expired,
+        StateName::Revoked => SessionState::Revoked(published(row)?),
+    })
+}
+
+fn hold_reason(code: String) -> Result<HoldReason, SessionStoreError> {
+    HoldReason::try_from(code).map_err(invalid("reason"))
+}
+
+fn overrides(row: &SqliteRow) -> Result<Vec<HoldReason>, SessionStoreError> {
+    from_json(&get::<String>(row, "overrides")?)
+}
+
+fn published(row: &SqliteRow) -> Result<PublishedObject, SessionStoreError> {
+    Ok(PublishedObject {
+        bucket: parsed(row, "published_bucket")?,
+        key: PublishedKey::from_key(parsed::<ObjectKey>(row, "published_key")?),
+        sha256: parsed(row, "published_sha256")?,
+        size: bytes(row, "published_size")?,
+        content_type: parsed(row, "published_type")?,
+    })
+}
+
+fn source(row: &SqliteRow) -> Result<Option<SourceObject>, SessionStoreError> {
+    let Some(etag) = parsed_if(row, "source_etag")? else { return Ok(None) };
+    Ok(Some(SourceObject {
+        version: parsed_if(row, "source_version")?,
+        etag,
+        size: bytes(row, "source_size")?,
+        sha256: parsed_if(row, "source_sha256")?,
+        detected_type: parsed_if(row, "source_type")?,
+    }))
+}
+
+/// The published object of a state that carries one, readable or not.
+pub(super) fn published_of(state: &SessionState) -> Option<&PublishedObject> {
+    match state {
+        SessionState::Published(object) | SessionState::Revoked(object) => Some(object),
+        SessionState::Created
+        | SessionState::Uploaded
+        | SessionState::Finalized
+        | SessionState::Rejected(_)
+        | SessionState::Held(_)
+        | SessionState::Expired => None,
+    }
+}
+
+pub(super) fn get<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T, SessionStoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(column).map_err(failed("read a record"))
+}
+
+fn optional(row: &SqliteRow, column: &str) -> Result<Option<String>, SessionStoreError> {
+    get(row, column)
+}
+
+pub(super) fn parsed<T: FromStr<Err = InvalidValue>>(row: &SqliteRow, column: &str) -> Result<T, SessionStoreError> {
+    get::<String>(row, column)?.parse().map_err(invalid(column))
+}
+
+pub(super) fn parsed_if<T: FromStr<Err = InvalidValue>>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<Option<T>, SessionStoreError> {
+    optional(row, column)?.map(|text| text.parse().map_err(invalid(column))).transpose()
+}
+
+fn bytes(row: &SqliteRow, column: &str) -> Result<u64, SessionStoreError> {
+    u64::try_from(get::<i64>(row, column)?).map_err(|error| corrupt(format!("{column}: {error}")))
+}
+
+/// A length as the database can hold it.
+pub(super) fn length(bytes: u64) -> Result<i64, SessionStoreError> {
+    i64::try_from(bytes).map_err(|_| corrupt(format!("{bytes} bytes are more than the {} a record can hold", i64::MAX)))
+}
+
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, SessionStoreError> {
+    at(get(row, column)?)
+}
+
+pub(super) fn time_if(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, SessionStoreError> {
+    get::<Option<i64>>(row, column)?.map(at).transpose()
+}
+
+/// A point in time as the database holds it.
+pub(super) fn at(ms: i64) -> Result<Timestamp, SessionStoreError> {
+    Timestamp::from_millisecond(ms).map_err(|error| corrupt(format!("time {ms} ms: {error}")))
+}
+
+/// A value that a column holds as JSON.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SessionStoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt(format!("{error} in {text:?}")))
+}
+
+/// The error for an id that no row has.
+pub(super) fn unknown(id: UploadId) -> impl FnOnce() -> SessionStoreError {
+    move || SessionStoreError::NotFound { id }
+}
