@@ -1,0 +1,269 @@
+//! clamd, ClamAV's daemon (<https://docs.clamav.net/manual/Usage/Scanning.html#clamd>, clamd(8)).
+
+mod address;
+mod connection;
+mod exchange;
+mod probe;
+mod reply;
+mod version;
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use lazaret_core::{
+    EngineVersion, Finding, HoldReason, ScanReport, ScannerName, Spooled, Timestamp,
+    ports::{ScanError, Scanner},
+};
+use tokio::{sync::Semaphore, time::timeout};
+use tracing::{debug, info};
+
+pub use address::{ClamdAddress, InvalidClamdAddress};
+use connection::Fault;
+use reply::Subject;
+
+/// The largest `MaxFileSize` that clamd can have: no setting makes it look at more.
+pub const MAX_OBJECT_BYTES: u64 = 2_147_483_645;
+
+/// How long the answer to `VERSION` before a scan is good for. The one after the scan is always new.
+const VERSION_FOR: Duration = Duration::from_secs(5);
+/// A clamd that does not say its version in this time is stalled or loading, which is not the object's fault.
+const VERSION_WITHIN: Duration = Duration::from_secs(5);
+/// How long clamd is known to say what it skips. Only a restart changes that.
+const ALERTS_FOR: Duration = Duration::from_mins(1);
+/// How long [`Scanner::check`] waits for all its answers.
+const CHECK_DEADLINE: Duration = Duration::from_secs(10);
+/// A reload in one scan happens; a reload in each of two in a row does not.
+const SCANS_PER_OBJECT: usize = 2;
+const SHOWN_CHARS: usize = 200;
+
+/// Where a clamd is and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct ClamdSettings {
+    /// The name that policies use.
+    pub name: ScannerName,
+    /// Where clamd listens.
+    pub address: ClamdAddress,
+    /// Older signatures, and those of unknown age, are an error. None: any age will do.
+    pub max_signature_age: Option<Duration>,
+    /// Longer objects are unscannable without being sent. At most [`MAX_OBJECT_BYTES`] counts.
+    pub max_object_bytes: u64,
+    /// How many objects are with clamd at once; more wait, within their deadlines. clamd's own `MaxThreads` is 10.
+    pub max_connections: NonZeroUsize,
+    /// Whether clamd must have `AlertEncrypted` and `AlertExceedsMax`. Without them it calls clean what it never
+    /// looked at.
+    pub require_alerts: bool,
+    /// The clock that signatures age by.
+    pub now: fn() -> Timestamp,
+}
+
+impl ClamdSettings {
+    /// Any age of signatures, all objects that clamd can take, ten at once, alerts required.
+    pub fn new(name: ScannerName, address: ClamdAddress, now: fn() -> Timestamp) -> Self {
+        const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+        Self {
+            name,
+            address,
+            max_signature_age: None,
+            max_object_bytes: MAX_OBJECT_BYTES,
+            max_connections: TEN,
+            require_alerts: true,
+            now,
+        }
+    }
+}
+
+/// A clamd.
+#[derive(Debug)]
+pub struct ClamdScanner {
+    settings: ClamdSettings,
+    slots: Semaphore,
+    known: Mutex<Known>,
+    /// Set once clamd said that descriptors do not reach it.
+    streams_only: AtomicBool,
+}
+
+/// What clamd said of itself, and when.
+#[derive(Debug, Default)]
+struct Known {
+    version: Option<(EngineVersion, Instant)>,
+    alerts: Option<Instant>,
+}
+
+impl ClamdScanner {
+    /// Nothing is asked yet.
+    pub fn new(settings: ClamdSettings) -> Self {
+        let slots = Semaphore::new(settings.max_connections.get().min(Semaphore::MAX_PERMITS));
+        Self { settings, slots, known: Mutex::default(), streams_only: AtomicBool::new(false) }
+    }
+
+    async fn examine(&self, object: &Spooled) -> Result<(EngineVersion, Finding), ScanError> {
+        let _slot = self.slots.acquire().await.map_err(|closed| self.unavailable(closed))?;
+        let mut before = self.engine().await?;
+        let limit = self.settings.max_object_bytes.min(MAX_OBJECT_BYTES);
+        if object.len() > limit {
+            let detail = format!("{} bytes are longer than the limit of {limit}", object.len());
+            return Ok((before, Finding::Unscannable { reason: HoldReason::ScanLimits, detail }));
+        }
+        for _ in 0..SCANS_PER_OBJECT {
+            let finding = self.ask(object).await?;
+            let after = self.version().await?;
+            if after == before {
+                return Ok((before, finding));
+            }
+            debug!(scanner = %self.settings.name, ?before, ?after, "the engine changed during the scan");
+            before = after;
+        }
+        Err(self.no_verdict("(its engine changed during every scan)"))
+    }
+
+    /// One scan, by descriptor where that works.
+    async fn ask(&self, object: &Spooled) -> Result<Finding, ScanError> {
+        let address = &self.settings.address;
+        if let ClamdAddress::Unix(path) = address
+            && !self.streams_only.load(Ordering::Relaxed)
+        {
+            let answer = exchange::descriptor(path, object).await.map_err(|error| self.failed(error))?;
+            if !reply::refuses_descriptor(&answer) {
+                return self.understood(&answer, Subject::Descriptor);
+            }
+            info!(scanner = %self.settings.name, %address, "descriptors do not reach clamd, objects are streamed to it");
+            self.streams_only.store(true, Ordering::Relaxed);
+        }
+        let answer = exchange::stream(address, object).await.map_err(|error| self.failed(error))?;
+        self.understood(&answer, Subject::Stream)
+    }
+
+    fn understood(&self, answer: &[u8], subject: Subject) -> Result<Finding, ScanError> {
+        reply::finding(answer, subject).ok_or_else(|| self.no_verdict(&String::from_utf8_lossy(answer)))
+    }
+
+    /// The engine that would scan now, asked not long ago.
+    async fn engine(&self) -> Result<EngineVersion, ScanError> {
+        let (version, alerts) = {
+            let known = self.known();
+            let fresh = known.version.as_ref().filter(|(_, asked)| asked.elapsed() < VERSION_FOR);
+            (fresh.map(|(version, _)| version.clone()), known.alerts.is_some_and(|asked| asked.elapsed() < ALERTS_FOR))
+        };
+        let version = match version {
+            Some(version) => self.fresh(version)?,
+            None => self.version().await?,
+        };
+        if !alerts {
+            self.prove_alerts().await?;
+        }
+        Ok(version)
+    }
+
+    async fn version(&self) -> Result<EngineVersion, ScanError> {
+        let answer = timeout(VERSION_WITHIN, exchange::version(&self.settings.address))
+            .await
+            .map_err(|late| self.unavailable(late))?
+            .map_err(|error| self.failed(error))?;
+        let version = version::parse(&answer).ok_or_else(|| self.no_verdict(&String::from_utf8_lossy(&answer)))?;
+        self.known().version = Some((version.clone(), Instant::now()));
+        self.fresh(version)
+    }
+
+    fn fresh(&self, version: EngineVersion) -> Result<EngineVersion, ScanError> {
+        match version::stale(&version, self.settings.max_signature_age, (self.settings.now)()) {
+            None => Ok(version),
+            Some(detail) => Err(ScanError::StaleSignatures { scanner: self.settings.name.clone(), detail }),
+        }
+    }
+
+    /// Two archives that a clamd with the right settings does not call clean.
+    async fn prove_alerts(&self) -> Result<(), ScanError> {
+        if !self.settings.require_alerts {
+            return Ok(());
+        }
+        let archives = [
+            (probe::encrypted(), HoldReason::Encrypted, "AlertEncrypted"),
+            (probe::nested(), HoldReason::ScanLimits, "AlertExceedsMax"),
+        ];
+        for (archive, expected, setting) in archives {
+            let answer = exchange::bytes(&self.settings.address, &archive).await.map_err(|error| self.failed(error))?;
+            match self.understood(&answer, Subject::Stream)? {
+                Finding::Unscannable { reason, .. } if reason == expected => {}
+                Finding::Clean | Finding::Infected { .. } | Finding::Unscannable { .. } => {
+                    return Err(
+                        self.unavailable(format!("it hides what it skips: set {setting} yes in its clamd.conf"))
+                    );
+                }
+            }
+        }
+        self.known().alerts = Some(Instant::now());
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        work: impl Future<Output = Result<T, ScanError>> + Send,
+    ) -> Result<T, ScanError> {
+        timeout(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(ScanError::DeadlineExceeded { scanner: self.settings.name.clone(), deadline }))
+    }
+
+    fn failed(&self, error: io::Error) -> ScanError {
+        match error.downcast::<Fault>() {
+            Ok(Fault::Connect(source)) => self.unavailable(source),
+            Ok(Fault::Spool(source)) => ScanError::Spool { scanner: self.settings.name.clone(), source },
+            // It took the request and then was gone: perhaps because of this object, so the attempt counts.
+            Err(error) => self.no_verdict(&format!("(the connection failed: {error})")),
+        }
+    }
+
+    fn unavailable(&self, source: impl Into<lazaret_core::error::Cause>) -> ScanError {
+        let address = self.settings.address.to_string();
+        ScanError::Unavailable { scanner: self.settings.name.clone(), address, source: source.into() }
+    }
+
+    fn no_verdict(&self, answer: &str) -> ScanError {
+        ScanError::NoVerdict {
+            scanner: self.settings.name.clone(),
+            answer: answer.trim_end_matches('\0').chars().take(SHOWN_CHARS).collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl Scanner for ClamdScanner {
+    fn name(&self) -> &ScannerName {
+        &self.settings.name
+    }
+
+    async fn scan(&self, object: &Spooled, deadline: Duration) -> Result<ScanReport, ScanError> {
+        if object.is_empty() {
+            return Err(self.no_verdict("(not asked: it calls every empty object OK)"));
+        }
+        let started = Instant::now();
+        let (engine, finding) = self.within(deadline, self.examine(object)).await?;
+        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, elapsed_ms })
+    }
+
+    async fn check(&self) -> Result<EngineVersion, ScanError> {
+        let answers = async {
+            let version = self.version().await?;
+            self.prove_alerts().await?;
+            Ok(version)
+        };
+        self.within(CHECK_DEADLINE, answers).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
