@@ -127,6 +127,11 @@ impl fmt::Display for WorkerId {
 #[serde(transparent)]
 pub struct Fence(pub i64);
 
+impl Fence {
+    /// The fence of a session's first lease: nobody has worked on it before.
+    pub const FIRST: Self = Self(1);
+}
+
 impl fmt::Display for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -118,7 +118,7 @@ pub struct Session {
     pub overrides: Vec<HoldReason>,
     /// Attempts counted since it was made or last released.
     pub attempts: u32,
-    /// The object it was judged by, once settled.
+    /// The object it was last judged by. A released session keeps it: its overrides are about those bytes.
     pub source: Option<SourceObject>,
     /// When the quarantined original was deleted.
     pub original_deleted_at: Option<Timestamp>,

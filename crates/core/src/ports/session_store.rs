@@ -213,7 +213,7 @@ pub trait SessionStore: Send + Sync {
     async fn finalize(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
 
     /// `held → finalized` with the hold's reason recorded as overridden, the attempts counted anew and an
-    /// [`OutboxKind::Process`] item.
+    /// [`OutboxKind::Process`] item. The source stays on record: the override is about those bytes.
     async fn release(&self, id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
 
     /// `held → rejected`.

@@ -79,7 +79,6 @@ pub(super) async fn release(mut write: Write, id: UploadId, actor: &str) -> Resu
         }
         record.session.attempts = 0;
         record.session.detail = None;
-        record.session.source = None;
         record.policy = None;
     }
     let change = Change { event: SessionEvent::Release, actor, detail: note.as_deref(), reports: &[] };

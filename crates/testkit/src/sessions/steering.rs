@@ -63,6 +63,7 @@ pub async fn release_runs_again(store: &dyn SessionStore) -> Result<()> {
     let released = store.release(id, "alice").await?;
     ensure!(released.state == SessionState::Finalized && released.attempts == 0, "{released:?}");
     ensure!(released.overrides == [HoldReason::Encrypted] && released.detail.is_none(), "{released:?}");
+    ensure!(released.source == held.source, "the override is about these bytes and no others: {released:?}");
     ensure!(now_is(store, id).await? == released);
     let items = store.claim_outbox(OutboxKind::Process, 10, LONG).await?;
     ensure!(items.len() == 1 && items[0].upload_id == id, "{items:?}");
