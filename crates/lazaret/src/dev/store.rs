@@ -13,7 +13,7 @@
 //!   buckets/<bucket>/uploads/<upload id>/upload.json, 1, 2, …
 //! ```
 //! No part of a key ever becomes part of a path. An object is one file: its bytes, then a record of its key,
-//! headers and digests ([`record`]), so that one rename replaces data and metadata together and a reader that
+//! headers and digests (`store/record.rs`), so that one rename replaces data and metadata together and a reader that
 //! opened the file keeps the version it began with.
 //!
 //! Architecture invariant: the files are the truth. The index in memory is rebuilt from them at start and

@@ -34,6 +34,7 @@ impl DirStore {
         let partial = input.range.is_some() || input.part_number.is_some();
         let mut output = described(&opened, &span, partial, input.checksum_mode.as_ref());
         opened.file.seek(SeekFrom::Start(span.start)).map_err(disk("read an object"))?;
+        output.parts_count = parts_count(&opened.record.parts, input.part_number);
         let bytes = tokio::fs::File::from_std(opened.file).take(span.end - span.start);
         output.body = Some(StreamingBlob::wrap(ReaderStream::with_capacity(bytes, CHUNK_BYTES)));
         Ok(output)
@@ -70,7 +71,7 @@ impl DirStore {
             expires: as_read.expires,
             last_modified: as_read.last_modified,
             metadata: as_read.metadata,
-            parts_count: as_read.parts_count,
+            parts_count: parts_count(&opened.record.parts, input.part_number),
             ..HeadObjectOutput::default()
         })
     }
@@ -87,14 +88,14 @@ fn described(opened: &Opened, span: &ops::Range<u64>, partial: bool, mode: Optio
         content_encoding: headers.content_encoding.clone(),
         content_language: headers.content_language.clone(),
         content_length: i64::try_from(span.end - span.start).ok(),
-        content_range: partial.then(|| format!("bytes {}-{}/{}", span.start, span.end - 1, record.size)),
+        content_range: (partial && !span.is_empty())
+            .then(|| format!("bytes {}-{}/{}", span.start, span.end - 1, record.size)),
         // What S3 says of an object whose writer named no type.
         content_type: Some(headers.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned())),
         e_tag: Some(ETag::Strong(record.etag.clone())),
         expires: headers.expires.as_deref().and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, date).ok()),
         last_modified: Some(s3_time(record.last_modified)),
         metadata: Some(headers.metadata.clone().into_iter().collect()),
-        parts_count: i32::try_from(record.parts.len()).ok().filter(|count| *count > 0),
         ..GetObjectOutput::default()
     };
     // A checksum is one of the whole object: beside a part of it, a client would compare the wrong bytes.
@@ -106,4 +107,9 @@ fn described(opened: &Opened, span: &ops::Range<u64>, partial: bool, mode: Optio
         });
     }
     output
+}
+
+/// Told only to readers who ask for a part.
+fn parts_count(parts: &[u64], asked: Option<i32>) -> Option<i32> {
+    asked.and_then(|_| i32::try_from(parts.len()).ok()).filter(|count| *count > 0)
 }

@@ -45,6 +45,8 @@ async fn an_empty_object_is_one() {
     let endpoint = Endpoint::start().await;
     endpoint.put("empty", b"").await;
     assert_eq!(endpoint.get("empty").await.unwrap(), b"");
+    let part = endpoint.client.get_object().bucket(BUCKET).key("empty").part_number(1).send().await.unwrap();
+    assert_eq!(part.content_length(), Some(0));
 }
 
 #[tokio::test]
