@@ -1,6 +1,6 @@
 //! Why an input is refused.
 
-use std::{fmt, io};
+use std::fmt;
 
 use lazaret_sandbox::{ImageLimits, Refusal, RefusalCode};
 use thiserror::Error;
@@ -27,16 +27,9 @@ pub(crate) fn decode_failed(why: impl fmt::Display) -> Failure {
     Failure::new(RefusalCode::DecodeFailed, why)
 }
 
-/// An encoder's error: the output is full, or the pixels cannot be encoded.
-pub(crate) fn encode_failed(format: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::WriteZero) {
-            return output_full();
-        }
-        cause = error.source();
-    }
-    decode_failed(format_args!("cannot be encoded as {format}: {error}"))
+/// An encoder's error that is not for want of room.
+pub(crate) fn encode_failed(format: &str, why: impl fmt::Display) -> Failure {
+    decode_failed(format_args!("cannot be encoded as {format}: {why}"))
 }
 
 /// The output has no room for what comes.

@@ -26,10 +26,27 @@ pub(crate) fn reencode(source: &Source<'_>, variant: u8, output: &mut [u8]) -> R
     check_size(width.into(), height.into(), &source.limits)?;
 
     let mut output = Output::new(output);
+    let copied = copy_frames(source, &mut decoder, variant, &mut output);
+    Ok(Done {
+        frames: output.judge(copied)?,
+        len: output.len() as u64,
+        format: ImageFormat::Gif,
+        width: width.into(),
+        height: height.into(),
+    })
+}
+
+/// Writes every frame of the decoder and answers how many there are.
+fn copy_frames(
+    source: &Source<'_>,
+    decoder: &mut Decoder<&[u8]>,
+    variant: u8,
+    output: &mut Output<'_>,
+) -> Result<u32, Failure> {
+    let failed = |error: EncodingError| encode_failed("GIF", error);
     let mut count = FrameCount::default();
-    let failed = |error: EncodingError| encode_failed("GIF", &error);
-    let mut encoder = Encoder::new(&mut output, width, height, &[]).map_err(failed)?;
-    while let Some(frame) = next_frame(&mut decoder, source, &mut count, variant)? {
+    let mut encoder = Encoder::new(output, decoder.width(), decoder.height(), &[]).map_err(failed)?;
+    while let Some(frame) = next_frame(decoder, source, &mut count, variant)? {
         if count.frames() == 1 {
             encoder.set_repeat(decoder.repeat()).map_err(failed)?;
         }
@@ -39,13 +56,7 @@ pub(crate) fn reencode(source: &Source<'_>, variant: u8, output: &mut [u8]) -> R
         return Err(decode_failed("a GIF without frames"));
     }
     encoder.into_inner().map_err(failed)?;
-    Ok(Done {
-        len: output.len() as u64,
-        format: ImageFormat::Gif,
-        width: width.into(),
-        height: height.into(),
-        frames: count.frames(),
-    })
+    Ok(count.frames())
 }
 
 fn next_frame(

@@ -5,7 +5,7 @@ mod segments;
 use std::io::Cursor;
 
 use image::{DynamicImage, codecs::jpeg::JpegDecoder};
-use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use lazaret_sandbox::{Done, ImageFormat};
 
 use self::segments::Segments;
@@ -43,7 +43,7 @@ fn encode(image: &DynamicImage, quality: u8, output: &mut [u8]) -> Result<Done, 
         DynamicImage::ImageRgb8(pixels) => encoder.encode(pixels, width, height, ColorType::Rgb),
         other => encoder.encode(&other.to_rgb8(), width, height, ColorType::Rgb),
     };
-    result.map_err(|error: EncodingError| encode_failed("JPEG", &error))?;
+    output.judge(result.map_err(|error| encode_failed("JPEG", error)))?;
     Ok(Done {
         len: output.len() as u64,
         format: ImageFormat::Jpeg,
