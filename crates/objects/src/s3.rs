@@ -198,3 +198,6 @@ impl fmt::Debug for S3Store {
         f.debug_struct("S3Store").field("spool", &self.spool).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod objects;
+pub mod queue;
 pub mod scanners;
 pub mod sessions;

@@ -1,0 +1,140 @@
+//! What the answers of SQS mean.
+
+use std::{error::Error, fmt};
+
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use lazaret_core::ports::QueueError;
+
+/// Longest cause that is kept: the text comes from the server.
+const MAX_CAUSE_CHARS: usize = 400;
+
+/// What was asked of which queue: the beginning of every error.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    queue: String,
+    action: &'static str,
+}
+
+/// One line of what a server or the way to it said, without request, receipt handle or signature.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Said {}
+
+impl Asked {
+    pub(super) fn new(url: &str, action: &'static str) -> Self {
+        Self { queue: without_credentials(url), action }
+    }
+
+    /// Files an error of the SDK under what it means for the work.
+    pub(super) fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> QueueError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        match error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+                self.unavailable(&chain(error))
+            }
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let code = answer.err().code().unwrap_or("no code");
+                let said = format!("{code}: {} (HTTP {status})", answer.err().message().unwrap_or("no message"));
+                if is_passing(status, code) { self.unavailable(&said) } else { self.refused(&said) }
+            }
+            _ => self.refused(&chain(error)),
+        }
+    }
+
+    /// Files a failed entry of a batch.
+    pub(super) fn failed_entry(&self, code: &str, message: &str, by_sender: bool) -> QueueError {
+        let said = format!("{code}: {message}");
+        if by_sender && !is_passing(400, code) { self.refused(&said) } else { self.unavailable(&said) }
+    }
+
+    pub(super) fn unavailable(&self, what: &str) -> QueueError {
+        QueueError::Unavailable { queue: self.queue.clone(), source: said(what) }
+    }
+
+    pub(super) fn refused(&self, what: &str) -> QueueError {
+        QueueError::Refused { queue: self.queue.clone(), action: self.action, source: said(what) }
+    }
+}
+
+/// Whether the answer is that a receipt handle names no delivery in somebody's hands: never issued, expired, or of a
+/// message that is gone.
+pub(super) fn is_unknown_receipt<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ServiceError(answer) => {
+            names_unknown_receipt(answer.err().code().unwrap_or_default(), answer.err().message().unwrap_or_default())
+        }
+        _ => false,
+    }
+}
+
+pub(super) fn names_unknown_receipt(code: &str, message: &str) -> bool {
+    let code = code.rsplit('.').next().unwrap_or_default();
+    match code {
+        "ReceiptHandleIsInvalid" | "MessageNotInflight" => true,
+        // AWS says so of handles that have expired.
+        "InvalidParameterValue" | "InvalidParameterValueException" => message.to_ascii_lowercase().contains("receipt"),
+        _ => false,
+    }
+}
+
+fn is_passing(status: u16, code: &str) -> bool {
+    status >= 500 || status == 429 || code.contains("Throttl") || code.contains("OverLimit") || code == "InternalError"
+}
+
+fn said(text: &str) -> Box<Said> {
+    Box::new(Said(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE_CHARS).collect()))
+}
+
+/// An error and its causes, each said once.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{}", path.split('?').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_named_without_credentials() {
+        assert_eq!(without_credentials("https://id:key@host:1/2/q?Signature=x"), "https://host:1/2/q");
+        assert_eq!(without_credentials("https://host/2/q"), "https://host/2/q");
+        assert_eq!(without_credentials("https://host"), "https://host");
+    }
+
+    #[test]
+    fn only_answers_about_the_receipt_handle_are_passed_over() {
+        assert!(names_unknown_receipt("ReceiptHandleIsInvalid", ""));
+        assert!(names_unknown_receipt("AWS.SimpleQueueService.MessageNotInflight", ""));
+        assert!(names_unknown_receipt("InvalidParameterValue", "Value x for parameter ReceiptHandle is invalid."));
+        assert!(!names_unknown_receipt("InvalidParameterValue", "Total VisibilityTimeout is beyond the limit"));
+        assert!(!names_unknown_receipt("QueueDoesNotExist", "receipt"));
+    }
+}
