@@ -10,10 +10,7 @@ mod outcomes;
 use std::io::Cursor;
 
 use gif::{DisposalMethod, Repeat};
-use image::{
-    AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
-    codecs::{gif::GifDecoder, webp::WebPDecoder},
-};
+use image::{AnimationDecoder, DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, codecs::gif::GifDecoder};
 use lazaret_core::ports::Transformer;
 use moxcms::ColorProfile;
 
@@ -238,6 +235,26 @@ async fn a_gif_that_plays_once_still_does() {
     assert!(!bytes.windows(8).any(|window| window == b"NETSCAPE"));
 }
 
+/// The header and the pixels of every frame (RFC 9649, section 2.7.1.1).
+fn webp_frames(bytes: &[u8]) -> Vec<(Vec<u8>, RgbaImage)> {
+    let mut frames = Vec::new();
+    let mut rest = &bytes[12..];
+    while rest.len() >= 8 {
+        let len = u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
+        if &rest[..4] == b"ANMF" {
+            let (header, pixels) = rest[8..8 + len].split_at(16);
+            // A still file needs the extended header before alpha.
+            let extended = [b"VP8X\x0a\0\0\0\x10\0\0\0", &header[6..12]].concat();
+            let extended = if pixels.starts_with(b"ALPH") { extended } else { Vec::new() };
+            let size = u32::try_from(4 + extended.len() + pixels.len()).unwrap().to_le_bytes();
+            let file = [b"RIFF", &size[..], b"WEBP", &extended, pixels].concat();
+            frames.push((header.to_vec(), decode(&file, ImageFormat::WebP).into_rgba8()));
+        }
+        rest = rest.get(8 + len.next_multiple_of(2)..).unwrap_or_default();
+    }
+    frames
+}
+
 #[tokio::test]
 async fn an_animated_webp_keeps_its_frames_and_timing() {
     let canvas = |step: u32| {
@@ -259,21 +276,17 @@ async fn an_animated_webp_keeps_its_frames_and_timing() {
     let (bytes, said) = done("webp", &input).await;
     assert_eq!((said.width, said.height, said.frames), (61, 43, 4));
 
-    let shown = |bytes: &[u8]| {
-        let decoder = WebPDecoder::new(Cursor::new(bytes.to_vec())).unwrap();
-        assert!(decoder.has_animation() && decoder.color_type().has_alpha());
-        let frames = decoder.into_frames().map(Result::unwrap);
-        frames.map(|frame| (frame.delay().numer_denom_ms(), frame.into_buffer())).collect::<Vec<_>>()
-    };
-    let (before, after) = (shown(&input), shown(&bytes));
-    assert_eq!(before.len(), after.len());
-    for ((delay_before, before), (delay_after, after)) in before.iter().zip(&after) {
-        assert_eq!(delay_before, delay_after);
+    let (before, after) = (webp_frames(&input), webp_frames(&bytes));
+    assert_eq!(before.len(), 4);
+    // A placed frame, or the test says less than its name.
+    assert!(before.iter().any(|(header, _)| header[..6] != [0; 6]));
+    for ((header_before, before), (header_after, after)) in before.iter().zip(&after) {
+        assert_eq!(header_before, header_after, "place, size, duration, blending and disposal stay");
         let far = before.pixels().zip(after.pixels()).filter(|(a, b)| {
             a.0[3] != b.0[3] || (a.0[3] > 0 && !close([a.0[0], a.0[1], a.0[2]], [b.0[0], b.0[1], b.0[2]], 40))
         });
         // Only colour bleeding at the edges of the square, from chroma at half the resolution.
-        assert!(far.count() < 61 * 43 / 20);
+        assert!(far.count() * 20 <= before.pixels().len());
     }
     let header = bytes.windows(4).position(|window| window == b"ANIM").unwrap();
     assert_eq!(bytes[header + 12..header + 14], [3, 0], "the loop count stays");

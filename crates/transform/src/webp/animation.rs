@@ -1,143 +1,142 @@
-//! Animated WebP, frame by frame: two canvases are held at a time, however long the animation is.
+//! Animated WebP, frame by frame, however long the animation is.
 //!
-//! The container is written here (RFC 9649, section 2.7.1). Every frame replaces the rectangle in which its canvas
-//! differs from the one before.
+//! The container is read and written here (RFC 9649, section 2.7.1): every frame is decoded and encoded as a still
+//! image, and keeps its place, its duration and how it is blended and disposed of. No canvas is painted: the painter
+//! of `image-webp` 0.2 leaves frames standing that are to be disposed of.
 
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, RgbaImage, codecs::webp::WebPDecoder, imageops};
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, codecs::webp::WebPDecoder};
 use lazaret_sandbox::{Done, ImageFormat};
 
 use super::encode;
 use crate::{
     Source, colour,
-    failure::{Failure, FrameCount, decode_failed},
+    failure::{Failure, FrameCount, check_size, decode_failed, output_full},
     output::Output,
     riff::{self, Chunk},
+    still,
 };
 
 /// Place, size, duration and flags of a frame, before its chunks.
 pub(super) const FRAME_HEADER: usize = 16;
-/// Durations have 24 bits.
-const MAX_DURATION_MS: u32 = 0x00ff_ffff;
 const ANIMATED: u8 = 0x02;
 const WITH_ALPHA: u8 = 0x10;
-/// The frame replaces what is under it.
-const DO_NOT_BLEND: u8 = 0x02;
+/// The flags of a frame: disposed of, not blended. The other six are reserved.
+const FRAME_FLAGS: u8 = 0x03;
 
 pub(super) fn reencode(
     source: &Source<'_>,
     chunks: &[Chunk<'_>],
-    mut decoder: WebPDecoder<std::io::Cursor<&[u8]>>,
+    mut decoder: WebPDecoder<Cursor<&[u8]>>,
     quality: f32,
     output: &mut Output<'_>,
 ) -> Result<Done, Failure> {
     let (width, height) = decoder.dimensions();
-    let canvas_pixels = u64::from(width) * u64::from(height);
-    let mut count = FrameCount::default();
-    for _ in chunks.iter().filter(|chunk| chunk.kind == b"ANMF") {
-        count.add(canvas_pixels, &source.limits)?;
-    }
     let profile = decoder.icc_profile().map_err(decode_failed)?;
     let alpha = if decoder.color_type().has_alpha() { WITH_ALPHA } else { 0 };
+    let mut frames = Vec::new();
+    let mut count = FrameCount::default();
+    for chunk in chunks.iter().filter(|chunk| chunk.kind == b"ANMF") {
+        let frame = Frame::read(chunk.payload).map_err(decode_failed)?;
+        count.add(check_size(frame.width, frame.height, &source.limits)?, &source.limits)?;
+        if frame.x + frame.width > width || frame.y + frame.height > height {
+            return Err(decode_failed("a WebP frame reaches out of its canvas"));
+        }
+        frames.push(frame);
+    }
+    if frames.is_empty() {
+        return Err(decode_failed("an animated WebP without frames"));
+    }
+
     output.append(b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0")?;
     output.append(&[ANIMATED | alpha, 0, 0, 0])?;
     output.append(&[u24(width - 1), u24(height - 1)].concat())?;
     // A see-through background, and the loop count as it was.
     output.append(b"ANIM\x06\0\0\0\0\0\0\0")?;
     output.append(&loop_count(chunks).to_le_bytes())?;
-
-    let mut frames = Frames { output, last_duration_at: None, written: 0 };
-    let mut before: Option<RgbaImage> = None;
-    let mut shown = 0;
-    for frame in decoder.into_frames() {
-        let frame = frame.map_err(decode_failed)?;
-        shown += 1;
-        let (numerator, denominator) = frame.delay().numer_denom_ms();
-        let duration = (numerator / denominator.max(1)).min(MAX_DURATION_MS);
-        let canvas = colour::to_srgb(DynamicImage::ImageRgba8(frame.into_buffer()), profile.as_deref()).into_rgba8();
-        let changed = before.as_ref().map_or(Some([0, 0, width, height]), |before| difference(before, &canvas));
-        match changed {
-            None if frames.prolong(duration) => {}
-            changed => {
-                let [x, y, w, h] = changed.unwrap_or([0, 0, 1, 1]);
-                let part = DynamicImage::ImageRgba8(imageops::crop_imm(&canvas, x, y, w, h).to_image());
-                let part = if alpha == 0 { DynamicImage::ImageRgb8(part.into_rgb8()) } else { part };
-                frames.write(x, y, duration, &part, &encode(source, &part, quality)?)?;
-            }
-        }
-        before = Some(canvas);
+    for frame in &frames {
+        let image = colour::to_srgb(frame.decode(source)?, profile.as_deref());
+        frame.write(&encode(source, &image, quality)?, output)?;
     }
-    if shown != count.frames() || frames.written == 0 {
-        return Err(decode_failed("an animated WebP whose frames do not all decode"));
-    }
-    let frames = frames.written;
-    let size = u32::try_from(output.len() - 8).map_err(|_| crate::failure::output_full())?;
+    let size = u32::try_from(output.len() - 8).map_err(|_| output_full())?;
     output.written_from(4)[..4].copy_from_slice(&size.to_le_bytes());
-    Ok(Done { len: output.len() as u64, format: ImageFormat::WebP, width, height, frames })
+    Ok(Done { len: output.len() as u64, format: ImageFormat::WebP, width, height, frames: count.frames() })
 }
 
-/// Writes frames.
-struct Frames<'o, 'm> {
-    output: &'o mut Output<'m>,
-    last_duration_at: Option<(usize, u32)>,
-    written: u32,
+/// One frame as the input has it.
+struct Frame<'a> {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
+    duration_ms: u32,
+    flags: u8,
+    chunks: Vec<Chunk<'a>>,
 }
 
-impl Frames<'_, '_> {
-    fn write(&mut self, x: u32, y: u32, duration: u32, part: &DynamicImage, file: &[u8]) -> Result<(), Failure> {
-        let (chunks, _) = riff::file(file).map_err(decode_failed)?;
-        let chunks = || chunks.iter().filter(|chunk| chunk.kind != b"VP8X");
-        let len: usize = chunks().map(|chunk| 8 + chunk.payload.len().next_multiple_of(2)).sum();
-        let len = u32::try_from(len + FRAME_HEADER).map_err(|_| crate::failure::output_full())?;
-        self.output.append(b"ANMF")?;
-        self.output.append(&len.to_le_bytes())?;
-        self.output.append(&[u24(x / 2), u24(y / 2), u24(part.width() - 1), u24(part.height() - 1)].concat())?;
-        self.last_duration_at = Some((self.output.len(), duration));
-        self.output.append(&u24(duration))?;
-        self.output.append(&[DO_NOT_BLEND])?;
-        for Chunk { kind, payload } in chunks() {
-            // The file that holds them is shorter than four gigabytes, as its header says.
-            let length = u32::try_from(payload.len()).map_err(|_| crate::failure::output_full())?;
-            self.output.append(kind)?;
-            self.output.append(&length.to_le_bytes())?;
-            self.output.append(payload)?;
-            self.output.append(&[0][..payload.len() % 2])?;
+impl<'a> Frame<'a> {
+    fn read(payload: &'a [u8]) -> Result<Self, &'static str> {
+        let (header, chunks) = payload.split_first_chunk::<FRAME_HEADER>().ok_or("a WebP frame is cut short")?;
+        let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], 0]);
+        Ok(Self {
+            x: number(0) * 2,
+            y: number(3) * 2,
+            width: number(6) + 1,
+            height: number(9) + 1,
+            duration_ms: number(12),
+            flags: header[15] & FRAME_FLAGS,
+            chunks: riff::chunks(chunks)?,
+        })
+    }
+
+    /// Decodes the frame's pixels, as the still image that they would be in a file of their own.
+    fn decode(&self, source: &Source<'_>) -> Result<DynamicImage, Failure> {
+        let pixels = || self.chunks.iter().filter(|chunk| matches!(chunk.kind, b"ALPH" | b"VP8 " | b"VP8L"));
+        let mut body = b"WEBP".to_vec();
+        if pixels().any(|chunk| chunk.kind == b"ALPH") {
+            body.extend_from_slice(b"VP8X\x0a\0\0\0");
+            body.extend_from_slice(&[WITH_ALPHA, 0, 0, 0]);
+            body.extend([u24(self.width - 1), u24(self.height - 1)].concat());
         }
-        self.written += 1;
+        for chunk in pixels() {
+            body.extend(chunk_header(chunk)?);
+            body.extend_from_slice(chunk.payload);
+            body.extend_from_slice(&[0][..chunk.payload.len() % 2]);
+        }
+        let length = u32::try_from(body.len()).map_err(|_| decode_failed("a WebP frame is too long"))?;
+        let file = [&b"RIFF"[..], &length.to_le_bytes(), &body].concat();
+        let decoder = WebPDecoder::new(Cursor::new(file.as_slice())).map_err(decode_failed)?;
+        if decoder.dimensions() != (self.width, self.height) {
+            return Err(decode_failed("a WebP frame is not as large as it says"));
+        }
+        still::decode(source, decoder)
+    }
+
+    /// Writes the frame with the pixels of a whole still file.
+    fn write(&self, file: &[u8], output: &mut Output<'_>) -> Result<(), Failure> {
+        let (chunks, _) = riff::file(file).map_err(decode_failed)?;
+        let pixels = || chunks.iter().filter(|chunk| chunk.kind != b"VP8X");
+        let len: usize = pixels().map(|chunk| 8 + chunk.payload.len().next_multiple_of(2)).sum();
+        let len = u32::try_from(len + FRAME_HEADER).map_err(|_| output_full())?;
+        output.append(b"ANMF")?;
+        output.append(&len.to_le_bytes())?;
+        let [x, y] = [self.x / 2, self.y / 2];
+        output.append(&[x, y, self.width - 1, self.height - 1, self.duration_ms].map(u24).concat())?;
+        output.append(&[self.flags])?;
+        for chunk in pixels() {
+            output.append(&chunk_header(chunk)?)?;
+            output.append(chunk.payload)?;
+            output.append(&[0][..chunk.payload.len() % 2])?;
+        }
         Ok(())
     }
-
-    /// Shows the last frame for longer, where its duration can hold it.
-    fn prolong(&mut self, by: u32) -> bool {
-        let Some((at, duration)) = self.last_duration_at else { return false };
-        let duration = duration + by;
-        if duration > MAX_DURATION_MS {
-            return false;
-        }
-        self.output.written_from(at)[..3].copy_from_slice(&u24(duration));
-        self.last_duration_at = Some((at, duration));
-        true
-    }
 }
 
-/// The smallest rectangle around all differences, from an even place as the container demands: x, y, width, height.
-fn difference(before: &RgbaImage, after: &RgbaImage) -> Option<[u32; 4]> {
-    let row_bytes = before.width() as usize * 4;
-    let (mut left, mut right) = (usize::MAX, 0);
-    let (mut top, mut bottom) = (None, 0);
-    for (y, (old, new)) in before.chunks_exact(row_bytes).zip(after.chunks_exact(row_bytes)).enumerate() {
-        if old == new {
-            continue;
-        }
-        top.get_or_insert(y);
-        bottom = y;
-        let differs = |(old, new): (&u8, &u8)| old != new;
-        left = left.min(old.iter().zip(new).position(differs).unwrap_or(0) / 4);
-        right = right.max(old.iter().zip(new).rposition(differs).unwrap_or(0) / 4);
-    }
-    let top = top?;
-    let (x, y) = (left & !1, top & !1);
-    let number = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
-    Some([number(x), number(y), number(right + 1 - x), number(bottom + 1 - y)])
+/// The kind and the length of a chunk, as they stand before its payload.
+fn chunk_header(chunk: &Chunk<'_>) -> Result<Vec<u8>, Failure> {
+    let length = u32::try_from(chunk.payload.len()).map_err(|_| output_full())?;
+    Ok([chunk.kind, &length.to_le_bytes()].concat())
 }
 
 /// How often the animation runs; 0 is for ever, which is what a file without a count means too.
