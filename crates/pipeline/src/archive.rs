@@ -1,6 +1,12 @@
 //! Zip archives whose members cannot be looked into are held, whatever a scanner's settings make it say of them.
 
+use std::{
+    io::{self, BufReader},
+    os::unix::fs::FileExt,
+};
+
 use lazaret_core::{HoldReason, MediaType, Spooled};
+use zip::unstable::read::ZipIterable;
 
 use crate::detect::PositionedReader;
 
@@ -11,30 +17,54 @@ pub(crate) struct Opaque {
     pub(crate) detail: String,
 }
 
-/// Walks the central directory of a zip. Blocking. Other types have nothing to say here.
+/// How many members are looked at: ten times what clamd's own `MaxFiles` lets it open.
+const MAX_MEMBERS: usize = 100_000;
+
+/// The start of a local file header, and the bit of its flags that says *encrypted* (APPNOTE.TXT 4.3.7 and 4.4.4).
+const LOCAL_SIGNATURE: [u8; 4] = *b"PK\x03\x04";
+const ENCRYPTED: u16 = 1;
+
+/// Walks the central directory of a zip, one member at a time: an index of all of them would cost memory by the
+/// uploader's choice and would hide a member behind another of the same name. Blocking. Other types have nothing to say
+/// here.
 pub(crate) fn opaque_members(object: &Spooled, media_type: &MediaType) -> Option<Opaque> {
     if !is_zip(media_type) {
         return None;
     }
-    let unreadable = |error: &dyn std::error::Error| Opaque {
-        reason: HoldReason::ScanLimits,
-        detail: format!("the archive's directory is not readable, so no scanner can look into all of it: {error}"),
-    };
-    let mut archive = match zip::ZipArchive::new(std::io::BufReader::new(PositionedReader::new(object))) {
-        Ok(archive) => archive,
-        Err(error) => return Some(unreadable(&error)),
-    };
-    for index in 0..archive.len() {
-        match archive.by_index_raw(index) {
-            Ok(member) if member.encrypted() => {
-                let detail = "the archive has an encrypted member".to_owned();
-                return Some(Opaque { reason: HoldReason::Encrypted, detail });
-            }
-            Ok(_) => {}
-            Err(error) => return Some(unreadable(&error)),
+    walk(object).unwrap_or_else(|error| {
+        Some(limits(format!("the archive's directory is not readable, so no scanner can look into all of it: {error}")))
+    })
+}
+
+fn walk(object: &Spooled) -> zip::result::ZipResult<Option<Opaque>> {
+    let reader = BufReader::new(PositionedReader::new(object));
+    let mut archive = ZipIterable::try_new(reader, zip::read::Config::default())?;
+    if archive.len() > MAX_MEMBERS {
+        let count = archive.len();
+        return Ok(Some(limits(format!("the archive has {count} members, {MAX_MEMBERS} are looked at"))));
+    }
+    for member in archive.files()? {
+        let member = member?;
+        if member.encrypted() || is_encrypted_locally(object, member.header_start())? {
+            let detail = "the archive has an encrypted member".to_owned();
+            return Ok(Some(Opaque { reason: HoldReason::Encrypted, detail }));
         }
     }
-    None
+    Ok(None)
+}
+
+/// Scanners go by the local header, which may say something else than the directory.
+fn is_encrypted_locally(object: &Spooled, header_start: u64) -> io::Result<bool> {
+    let mut header = [0; 8];
+    object.file().read_exact_at(&mut header, header_start)?;
+    if !header.starts_with(&LOCAL_SIGNATURE) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a member is not where the directory says"));
+    }
+    Ok(u16::from_le_bytes([header[6], header[7]]) & ENCRYPTED != 0)
+}
+
+fn limits(detail: String) -> Opaque {
+    Opaque { reason: HoldReason::ScanLimits, detail }
 }
 
 fn is_zip(media_type: &MediaType) -> bool {
@@ -43,4 +73,89 @@ fn is_zip(media_type: &MediaType) -> bool {
         || name == "application/epub+zip"
         || name.starts_with("application/vnd.openxmlformats-officedocument.")
         || name.starts_with("application/vnd.oasis.opendocument.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use proptest::prelude::*;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    fn opaque(bytes: &[u8]) -> Option<HoldReason> {
+        let object = lazaret_testkit::objects::spooled(bytes).unwrap();
+        opaque_members(&object, &"application/zip".parse().unwrap()).map(|opaque| opaque.reason)
+    }
+
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for name in names {
+            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(b"some text").unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    /// Sets the *encrypted* bit of the `index`-th header that begins with `signature`.
+    fn encrypt(mut bytes: Vec<u8>, signature: &[u8; 4], flags_at: usize, index: usize) -> Vec<u8> {
+        let headers = bytes.windows(4).enumerate().filter(|(_, window)| window == signature);
+        let at = headers.map(|(at, _)| at).nth(index).unwrap();
+        bytes[at + flags_at] |= 1;
+        bytes
+    }
+
+    #[test]
+    fn plain_members_are_not_opaque() {
+        assert_eq!(opaque(&archive(&["a", "b"])), None);
+        assert_eq!(opaque(&archive(&[])), None);
+    }
+
+    #[test]
+    fn an_encrypted_member_holds_whichever_header_says_so() {
+        for index in 0..3 {
+            let bytes = archive(&["a", "b", "c"]);
+            assert_eq!(opaque(&encrypt(bytes.clone(), b"PK\x01\x02", 8, index)), Some(HoldReason::Encrypted));
+            assert_eq!(opaque(&encrypt(bytes, b"PK\x03\x04", 6, index)), Some(HoldReason::Encrypted));
+        }
+    }
+
+    /// An index by name keeps the last of two members of one name, and the encrypted first one was not seen.
+    #[test]
+    fn an_encrypted_member_does_not_hide_behind_its_own_name() {
+        let mut bytes = encrypt(archive(&["a", "b"]), b"PK\x01\x02", 8, 0);
+        for at in 0..bytes.len() {
+            if bytes[at] == b'b' && bytes[at + 1..].starts_with(b"some") || bytes[at..].starts_with(b"bPK\x05\x06") {
+                bytes[at] = b'a';
+            }
+        }
+        assert_eq!(opaque(&bytes), Some(HoldReason::Encrypted));
+    }
+
+    #[test]
+    fn what_cannot_be_walked_is_held() {
+        let whole = archive(&["a", "b"]);
+        assert_eq!(opaque(&whole[..whole.len() - 30]), Some(HoldReason::ScanLimits));
+        assert_eq!(opaque(b"PK\x03\x04"), Some(HoldReason::ScanLimits));
+        let mut moved = whole;
+        moved[0] = b'X';
+        assert_eq!(opaque(&moved), Some(HoldReason::ScanLimits));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert_ne!(opaque(&bytes), Some(HoldReason::Encrypted));
+        }
+
+        #[test]
+        fn a_broken_archive_never_panics(at in 0_usize..260, value in any::<u8>(), cut in 0_usize..260) {
+            let mut bytes = archive(&["a", "b"]);
+            let (at, cut) = (at % bytes.len(), cut % bytes.len());
+            bytes[at] = value;
+            opaque(&bytes);
+            opaque(&bytes[..cut]);
+        }
+    }
 }
