@@ -46,6 +46,7 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
         let media_type = name.parse().map_err(|_| DetectError::Unnamed(name.to_owned()))?;
         Ok(Detected { media_type, is_plain_text: false })
     };
+    let plain_text = || Ok(Detected { is_plain_text: true, ..named("text/plain")? });
     if let Some(program) = programs::sniff(&head) {
         return named(program);
     }
@@ -54,6 +55,10 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
     }
     if let Some(brand) = iso_media(&head) {
         return named(brand);
+    }
+    if programs::begins_with_mz(&head) {
+        // The tables call any such text a program; ours has looked closer.
+        return if text::is_text(object)? { plain_text() } else { named("application/octet-stream") };
     }
     let by_signature = infer::get(&head).map(|kind| kind.mime_type());
     if let Some(name) = by_signature.filter(|name| !is_container(name)) {
@@ -68,7 +73,7 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
         return named(canonical(name));
     }
     if text::is_text(object)? {
-        return Ok(Detected { is_plain_text: true, ..named("text/plain")? });
+        return plain_text();
     }
     named("application/octet-stream")
 }

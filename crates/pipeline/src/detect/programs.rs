@@ -27,6 +27,11 @@ pub(super) fn sniff(head: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The two letters of a DOS header, whatever follows.
+pub(super) fn begins_with_mz(head: &[u8]) -> bool {
+    head.starts_with(b"MZ") || head.starts_with(b"ZM")
+}
+
 /// "MZ" alone is two letters that text may begin with; a DOS header is binary.
 fn is_dos_or_windows(head: &[u8]) -> bool {
     let Some(rest) = head.strip_prefix(b"MZ").or_else(|| head.strip_prefix(b"ZM")) else { return false };

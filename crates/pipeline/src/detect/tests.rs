@@ -79,3 +79,35 @@ fn media_by_signature() {
         assert_eq!(name(bytes), expected);
     }
 }
+
+const HEADS: &[&[u8]] = &[
+    b"",
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    b"\0\0\0\x20ftyp",
+    b"%PDF-1.7\n",
+    b"<?xml version='1.0'?>",
+    b"\x1a\x45\xdf\xa3",
+    b"\xff\xfe",
+    b"MZ",
+    b"RIFF",
+    b"GIF89a",
+];
+
+proptest::proptest! {
+    /// What a table cannot make sense of is a type or an error, never a panic, and always the same one.
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        head in proptest::sample::select(HEADS),
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+        end in proptest::sample::select(HEADS),
+    ) {
+        let bytes = [head, &tail, end].concat();
+        let object = spooled(&bytes);
+        let (one, two) = (detect(&object).unwrap(), detect(&object).unwrap());
+        proptest::prop_assert_eq!(&one, &two);
+        let text = std::str::from_utf8(&bytes).is_ok();
+        proptest::prop_assert!(text || !one.is_plain_text);
+    }
+}
