@@ -138,7 +138,7 @@ async fn open_for_migration(
     }
 }
 
-/// SQLITE_BUSY (5) and SQLITE_LOCKED (6), also in their extended forms (<https://www.sqlite.org/rescode.html>).
+/// `SQLITE_BUSY` (5) and `SQLITE_LOCKED` (6), also in their extended forms (<https://www.sqlite.org/rescode.html>).
 fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }

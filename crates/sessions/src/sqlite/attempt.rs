@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lazaret_core::{
-    Fence, Finding, HoldReason, ScanReport, SessionEvent, UploadId, WorkerId,
+    Fence, Finding, HoldReason, ScanReport, SessionEvent, StateName, UploadId, WorkerId,
     ports::{Begun, Decision, Exhausted, SessionStoreError, Settled, Settlement},
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn begin(
     if let Some(remaining) = record.protected_ms(write.now_ms()) {
         return Ok(Begun::Busy { remaining: Duration::from_millis(remaining.unsigned_abs()) });
     }
-    if record.session.state.name() != lazaret_core::StateName::Finalized {
+    if record.session.state.name() != StateName::Finalized {
         if !finalize {
             return Ok(Begun::NotFinalized(record.session));
         }

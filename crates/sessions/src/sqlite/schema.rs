@@ -38,7 +38,8 @@ pub(super) async fn upgrade(connection: &mut SqliteConnection) -> Result<Migrati
     let action = "migrate the schema";
     let mut tx = connection.begin_with("begin immediate").await.map_err(failed(action))?;
     let from = found(&mut tx).await?;
-    migrator().run(&mut *tx).await.map_err(|error| refused(from, error))?;
+    // `Migrator::run` is the same for a generic connection, and its future is not `Send`.
+    migrator().run_direct(None, &mut *tx, false).await.map_err(|error| refused(from, error))?;
     tx.commit().await.map_err(failed(action))?;
     Ok(MigrationReport { from, to: VERSION })
 }

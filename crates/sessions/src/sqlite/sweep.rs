@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lazaret_core::{BucketName, ObjectEvent, ObjectKey, Session, SessionEvent, UploadId, ports::SessionStoreError};
+use lazaret_core::{
+    BucketName, ObjectEvent, ObjectKey, Session, SessionEvent, Timestamp, UploadId, ports::SessionStoreError,
+};
 use sqlx::{SqlitePool, sqlite::SqliteRow};
 
 use super::{
@@ -96,7 +98,7 @@ pub(super) async fn record_orphan(mut write: Write, event: &ObjectEvent) -> Resu
     .bind(event.version.as_ref().map_or("", |version| version.as_str()))
     .bind(event.etag.as_ref().map_or("", |etag| etag.as_str()))
     .bind(event.size.map(length).transpose()?)
-    .bind(event.occurred_at.map(|at| at.as_millisecond()))
+    .bind(event.occurred_at.map(Timestamp::as_millisecond))
     .bind(write.now_ms())
     .execute(write.connection())
     .await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lazaret_core::{
-    Fence, ScanReport, Session, SessionEvent, StateName, UploadId,
+    Fence, MediaType, Reason, ScanReport, Session, SessionEvent, StateName, UploadId, VersionId,
     ports::{OutboxKind, SessionStoreError},
 };
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -122,7 +122,7 @@ impl Write {
              updated_at_ms = $20 where upload_id = $21 and fence <= $7",
         )
         .bind(session.state.name().as_str())
-        .bind(session.state.reason().map(|reason| reason.code()))
+        .bind(session.state.reason().map(Reason::code))
         .bind(&session.detail)
         .bind(overrides)
         .bind(&record.policy)
@@ -130,11 +130,11 @@ impl Write {
         .bind(record.fence.0)
         .bind(record.lease.as_ref().map(|lease| lease.worker.as_str()))
         .bind(record.lease.as_ref().map(|lease| lease.until_ms))
-        .bind(source.and_then(|source| source.version.as_ref()).map(|version| version.as_str()))
+        .bind(source.and_then(|source| source.version.as_ref()).map(VersionId::as_str))
         .bind(source.map(|source| source.etag.as_str()))
         .bind(source.map(|source| length(source.size)).transpose()?)
         .bind(source.and_then(|source| source.sha256).map(|sha256| sha256.to_string()))
-        .bind(source.and_then(|source| source.detected_type.as_ref()).map(|media| media.as_str()))
+        .bind(source.and_then(|source| source.detected_type.as_ref()).map(MediaType::as_str))
         .bind(published.map(|object| object.bucket.as_str()))
         .bind(published.map(|object| object.key.as_key().as_str()))
         .bind(published.map(|object| object.sha256.to_string()))
@@ -170,7 +170,7 @@ impl Write {
         .bind(action)
         .bind(from.map(StateName::as_str))
         .bind(session.state.name().as_str())
-        .bind(session.state.reason().map(|reason| reason.code()))
+        .bind(session.state.reason().map(Reason::code))
         .bind(detail)
         .execute(&mut *self.tx)
         .await

@@ -1,0 +1,91 @@
+//! Several processes on one file, and a process that is killed while it writes.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use lazaret_core::{UploadId, ports::SessionStore};
+use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
+use lazaret_testkit::sessions::{self, OVER};
+
+const URL: &str = "LAZARET_TEST_SESSIONS_URL";
+const SESSION: &str = "LAZARET_TEST_SESSION";
+const ATTEMPTS: &str = "LAZARET_TEST_ATTEMPTS";
+
+/// What a child process of the tests below runs: attempts without end, each printed once it is committed.
+#[tokio::test]
+#[ignore = "started by the other tests of this file"]
+async fn child() -> Result<()> {
+    let Ok(url) = std::env::var(URL) else { return Ok(()) };
+    let id: UploadId = std::env::var(SESSION)?.parse()?;
+    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    for _ in 0..std::env::var(ATTEMPTS)?.parse::<u32>()? {
+        let (_, fence) = sessions::begin(&store, id, OVER).await?;
+        println!("fence {fence}");
+    }
+    Ok(())
+}
+
+fn start(url: &str, id: UploadId, attempts: u32) -> Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(URL, url)
+        .env(SESSION, id.to_string())
+        .env(ATTEMPTS, attempts.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start a child")
+}
+
+/// The fences a child says it has, as it says them.
+fn fences(child: &mut Child) -> Result<impl Iterator<Item = i64> + use<>> {
+    let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    Ok(lines.map_while(Result::ok).filter_map(|line| line.split_once("fence ")?.1.trim().parse().ok()))
+}
+
+#[tokio::test]
+async fn processes_share_a_file() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", folder.path().join("lazaret.db").display());
+    migrate(&url).await?;
+    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    let id = sessions::created(&store).await?.upload_id;
+    let mut children = (0..3).map(|_| start(&url, id, 25)).collect::<Result<Vec<_>>>()?;
+    let mut seen = Vec::new();
+    for child in &mut children {
+        seen.extend(fences(child)?);
+        assert!(child.wait()?.success());
+    }
+    assert_eq!(seen.len(), 75);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 75, "two processes got the same fence");
+    assert_eq!(sessions::now_is(&store, id).await?.attempts, 75);
+    Ok(())
+}
+
+#[tokio::test]
+async fn committed_attempts_survive_a_kill() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", folder.path().join("lazaret.db").display());
+    migrate(&url).await?;
+    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    let id = sessions::created(&store).await?.upload_id;
+    store.close().await;
+    let mut told = Vec::new();
+    for round in 1..=3 {
+        let mut child = start(&url, id, 1_000_000)?;
+        let mut said = fences(&mut child)?;
+        told.extend(said.by_ref().take(round * 5));
+        child.kill()?;
+        child.wait()?;
+        told.extend(said);
+    }
+    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    let kept: BTreeSet<i64> = store.history(id).await?.attempts.iter().map(|attempt| attempt.fence.0).collect();
+    assert!(told.len() >= 30, "{told:?}");
+    assert!(told.iter().all(|fence| kept.contains(fence)), "{told:?} were told, {kept:?} were kept");
+    assert_eq!(kept.len(), usize::try_from(sessions::now_is(&store, id).await?.attempts)?);
+    Ok(())
+}
