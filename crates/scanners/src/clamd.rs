@@ -32,12 +32,10 @@ use reply::Subject;
 /// The largest `MaxFileSize` that clamd can have: no setting makes it look at more.
 pub const MAX_OBJECT_BYTES: u64 = 2_147_483_645;
 
-/// How long the answer to `VERSION` before a scan is good for. The one after the scan is always new.
-const VERSION_FOR: Duration = Duration::from_secs(5);
+/// How long what clamd said of itself before a scan is good for. Its version after the scan is always asked anew.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// A clamd that does not say its version in this time is stalled or loading, which is not the object's fault.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
-/// How long clamd is known to say what it skips. Only a restart changes that.
-const ALERTS_FOR: Duration = Duration::from_mins(1);
 /// How long [`Scanner::check`] waits for all its answers.
 const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 /// A reload in one scan happens; a reload in each of two in a row does not.
@@ -67,6 +65,7 @@ pub struct ClamdSettings {
 impl ClamdSettings {
     /// Any age of signatures, all objects that clamd can take, ten at once, alerts required.
     pub fn new(name: ScannerName, address: ClamdAddress, now: fn() -> Timestamp) -> Self {
+        // Checked by the compiler: ten is not zero.
         const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
         Self {
             name,
@@ -142,15 +141,16 @@ impl ClamdScanner {
     }
 
     fn understood(&self, answer: &[u8], subject: Subject) -> Result<Finding, ScanError> {
-        reply::finding(answer, subject).ok_or_else(|| self.no_verdict(&String::from_utf8_lossy(answer)))
+        reply::finding(answer, subject).ok_or_else(|| self.no_verdict(shown(answer)))
     }
 
-    /// The engine that would scan now, asked not long ago.
+    /// The engine that would scan now, asked not long ago. Trouble here is clamd's own and never costs an object an
+    /// attempt.
     async fn engine(&self) -> Result<EngineVersion, ScanError> {
         let (version, alerts) = {
             let known = self.known();
-            let fresh = known.version.as_ref().filter(|(_, asked)| asked.elapsed() < VERSION_FOR);
-            (fresh.map(|(version, _)| version.clone()), known.alerts.is_some_and(|asked| asked.elapsed() < ALERTS_FOR))
+            let fresh = known.version.as_ref().filter(|(_, asked)| asked.elapsed() < KNOWN_FOR);
+            (fresh.map(|(version, _)| version.clone()), known.alerts.is_some_and(|asked| asked.elapsed() < KNOWN_FOR))
         };
         let version = match version {
             Some(version) => self.fresh(version)?,
@@ -165,9 +165,10 @@ impl ClamdScanner {
     async fn version(&self) -> Result<EngineVersion, ScanError> {
         let answer = timeout(VERSION_WITHIN, exchange::version(&self.settings.address))
             .await
-            .map_err(|late| self.unavailable(late))?
-            .map_err(|error| self.failed(error))?;
-        let version = version::parse(&answer).ok_or_else(|| self.no_verdict(&String::from_utf8_lossy(&answer)))?;
+            .map_err(|_| self.unavailable(format!("it did not say its version within {} s", VERSION_WITHIN.as_secs())))?
+            .map_err(|error| self.unavailable(error))?;
+        let version = version::parse(&answer)
+            .ok_or_else(|| self.unavailable(format!("it does not say its version: {:?}", shown(&answer))))?;
         self.known().version = Some((version.clone(), Instant::now()));
         self.fresh(version)
     }
@@ -189,14 +190,16 @@ impl ClamdScanner {
             (probe::nested(), HoldReason::ScanLimits, "AlertExceedsMax"),
         ];
         for (archive, expected, setting) in archives {
-            let answer = exchange::bytes(&self.settings.address, &archive).await.map_err(|error| self.failed(error))?;
-            match self.understood(&answer, Subject::Stream)? {
-                Finding::Unscannable { reason, .. } if reason == expected => {}
-                Finding::Clean | Finding::Infected { .. } | Finding::Unscannable { .. } => {
+            let answer = exchange::bytes(&self.settings.address, &archive).await;
+            let answer = answer.map_err(|error| self.unavailable(error))?;
+            match reply::finding(&answer, Subject::Stream) {
+                Some(Finding::Unscannable { reason, .. }) if reason == expected => {}
+                Some(Finding::Clean | Finding::Infected { .. } | Finding::Unscannable { .. }) => {
                     return Err(
                         self.unavailable(format!("it hides what it skips: set {setting} yes in its clamd.conf"))
                     );
                 }
+                None => return Err(self.unavailable(format!("it cannot scan: {:?}", shown(&answer)))),
             }
         }
         self.known().alerts = Some(Instant::now());
@@ -222,7 +225,7 @@ impl ClamdScanner {
             Ok(Fault::Connect(source)) => self.unavailable(source),
             Ok(Fault::Spool(source)) => ScanError::Spool { scanner: self.settings.name.clone(), source },
             // It took the request and then was gone: perhaps because of this object, so the attempt counts.
-            Err(error) => self.no_verdict(&format!("(the connection failed: {error})")),
+            Err(error) => self.no_verdict(format!("(the connection failed: {error})")),
         }
     }
 
@@ -231,12 +234,14 @@ impl ClamdScanner {
         ScanError::Unavailable { scanner: self.settings.name.clone(), address, source: source.into() }
     }
 
-    fn no_verdict(&self, answer: &str) -> ScanError {
-        ScanError::NoVerdict {
-            scanner: self.settings.name.clone(),
-            answer: answer.trim_end_matches('\0').chars().take(SHOWN_CHARS).collect(),
-        }
+    fn no_verdict(&self, answer: impl Into<String>) -> ScanError {
+        ScanError::NoVerdict { scanner: self.settings.name.clone(), answer: answer.into() }
     }
+}
+
+/// A reply for people, cut.
+fn shown(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).trim_end_matches('\0').chars().take(SHOWN_CHARS).collect()
 }
 
 #[async_trait]
@@ -250,7 +255,9 @@ impl Scanner for ClamdScanner {
             return Err(self.no_verdict("(not asked: it calls every empty object OK)"));
         }
         let started = Instant::now();
-        let (engine, finding) = self.within(deadline, self.examine(object)).await?;
+        let examined = self.within(deadline, self.examine(object)).await;
+        // Whatever went wrong, the next object goes only to a clamd that speaks.
+        let (engine, finding) = examined.inspect_err(|_| *self.known() = Known::default())?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, elapsed_ms })
     }

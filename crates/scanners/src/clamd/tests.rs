@@ -98,9 +98,31 @@ async fn a_silent_clamd_meets_the_deadline() {
 #[tokio::test]
 async fn a_clamd_that_does_not_say_its_version_is_unavailable() {
     let fake = FakeClamd::start(Listen::Unix).await.unwrap();
-    fake.versions([Answer::Stall]);
+    let http = Answer::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
+    for answer in [Answer::Stall, Answer::Say(Vec::new()), http] {
+        fake.versions([answer]);
+        let error = scan(&scanner(&fake)).await.unwrap_err();
+        assert!(matches!(error, ScanError::Unavailable { .. }), "{error:?}");
+    }
+    assert_eq!(fake.descriptors(), 0, "no object goes to it");
+}
+
+#[tokio::test]
+async fn after_trouble_the_next_object_goes_only_to_a_clamd_that_speaks() {
+    let fake = FakeClamd::start(Listen::Unix).await.unwrap();
+    fake.answers([Answer::Say(Vec::new())]);
     let scanner = scanner(&fake);
-    let error = scan(&scanner).await.unwrap_err();
+    assert!(matches!(scan(&scanner).await, Err(ScanError::NoVerdict { .. })));
+    fake.versions([Answer::Say(Vec::new())]);
+    assert!(matches!(scan(&scanner).await, Err(ScanError::Unavailable { .. })));
+    assert_eq!(fake.descriptors(), 1);
+}
+
+#[tokio::test]
+async fn a_clamd_that_cannot_scan_the_test_archives_is_unavailable() {
+    let fake = FakeClamd::start(Listen::Unix).await.unwrap();
+    fake.answers([Answer::line("Error writing to temporary file ERROR")]);
+    let error = scan(&ClamdScanner::new(settings(fake.address()))).await.unwrap_err();
     assert!(matches!(error, ScanError::Unavailable { .. }), "{error:?}");
     assert_eq!(fake.descriptors(), 0, "no object goes to it");
 }
