@@ -102,6 +102,7 @@ pub fn end_out_of_memory(_confined: &Confined) -> ! {
 /// Every layer, in the one order that works: each needs system calls or descriptors that a later one takes away.
 fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
     confine::die_with_host(set_up.host_pid)?;
+    limits::offer_to_oom_killer()?;
     confine::hide_from_tracers()?;
     confine::forbid_privileges()?;
     confine::close_descriptors()?;

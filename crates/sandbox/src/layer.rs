@@ -41,10 +41,10 @@ layers! {
     Landlock = 7, "landlock";
     /// Memory, CPU time, descriptors, processes, file sizes.
     ResourceLimits = 8, "resource-limits";
-    /// A timer on the CPU time used, finer than the resource limit's seconds.
-    CpuTimer = 9, "cpu-timer";
     /// Signals do what they do by default.
-    Signals = 10, "signals";
+    Signals = 9, "signals";
+    /// A timer on the CPU time used, finer than the resource limit's seconds.
+    CpuTimer = 10, "cpu-timer";
     /// Nothing but the listed system calls.
     Seccomp = 11, "seccomp";
 }

@@ -33,6 +33,9 @@ fn header(input: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes(*width), u32::from_be_bytes(*height)))
 }
 
+/// A second encoding of more pixels could use up the CPU time of the job.
+const MAX_RETRY_PIXELS: u64 = 10_000_000;
+
 /// Encodes fast; where that makes a quarter more bytes than the input had, as with screenshots, again with more
 /// effort. Photographs stay below that, and would take twenty times as long for a tenth fewer bytes.
 pub(crate) fn encode(image: &DynamicImage, input_len: usize, variant: u8, output: &mut [u8]) -> Result<Done, Failure> {
@@ -41,8 +44,9 @@ pub(crate) fn encode(image: &DynamicImage, input_len: usize, variant: u8, output
         1 => (Compression::Balanced, Compression::High),
         _ => (Compression::High, Compression::High),
     };
+    let affordable = u64::from(image.width()) * u64::from(image.height()) <= MAX_RETRY_PIXELS;
     let len = match encode_at(image, first, output) {
-        Ok(len) if len <= input_len.saturating_add(input_len / 4) => len,
+        Ok(len) if !affordable || len <= input_len.saturating_add(input_len / 4) => len,
         Ok(_) | Err(_) => encode_at(image, second, output)?,
     };
     Ok(Done { len: len as u64, format: ImageFormat::Png, width: image.width(), height: image.height(), frames: 1 })

@@ -45,18 +45,23 @@ impl Prisoner {
         Ok(status)
     }
 
-    /// Kills the child and reaps it, which a killed process does not delay.
-    pub(super) fn kill(&mut self) {
+    /// Kills the child and waits for its end.
+    pub(super) async fn kill(&mut self) -> io::Result<()> {
         if !self.reaped {
-            end(&mut self.child);
-            self.reaped = true;
+            self.child.kill()?;
+            self.wait().await?;
         }
+        Ok(())
     }
 }
 
+/// The last resort, where nobody can wait any more: blocks until the child is gone, which takes the kernel as long as
+/// it takes to give back its memory.
 impl Drop for Prisoner {
     fn drop(&mut self) {
-        self.kill();
+        if !self.reaped {
+            end(&mut self.child);
+        }
     }
 }
 

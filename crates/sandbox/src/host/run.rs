@@ -117,7 +117,7 @@ impl Jail {
             Err(_) if !heard.ready => (ExitCause::SetUp, overdue("was not ready", self.settings.wall_time)),
             Err(_) => (ExitCause::WallTime, overdue("did not end", self.settings.wall_time)),
         };
-        prisoner.kill();
+        prisoner.kill().await.map_err(resource("end of the child"))?;
         let ending = self.conclude(cause, detail, heard, task, output)?;
         report.cause = match &ending {
             Ending::Stopped { cause, .. } => *cause,
@@ -192,7 +192,7 @@ fn wire_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Listens to the child until it hangs up or lies, then waits for its end.
+/// Listens to the child until it lies, which nobody needs to wait for, or hangs up and ends.
 async fn attend(
     wire: &AsyncFd<OwnedFd>,
     prisoner: &mut Prisoner,
@@ -227,9 +227,8 @@ async fn attend(
             }
         }
     }
-    if heard.lie.is_some() {
-        prisoner.kill();
-        return Ok((ExitCause::Protocol, heard.lie.clone().unwrap_or_default()));
+    if let Some(lie) = &heard.lie {
+        return Ok((ExitCause::Protocol, lie.clone()));
     }
     let status = prisoner.wait().await?;
     Ok(classify(status, heard))

@@ -12,6 +12,12 @@ use crate::{layer::Layer, wire::SetUp};
 /// Enough for the decoders, which recurse little; a runaway recursion ends in SIGSEGV soon.
 const STACK_BYTES: u64 = 8 << 20;
 
+/// When the machine runs out of memory, the kernel ends this process before its host (proc(5), `oom_score_adj`).
+/// While the process is dumpable, because its files in `/proc` belong to root afterwards.
+pub(super) fn offer_to_oom_killer() -> Result<(), MissingLayer> {
+    fs::write("/proc/self/oom_score_adj", "1000").map_err(MissingLayer::because(Layer::ResourceLimits))
+}
+
 /// Resource limits for the rest of this process' life.
 ///
 /// `NPROC` and `FSIZE` bind an unprivileged user only, so they are extras: the system calls they bound are not
@@ -66,8 +72,7 @@ pub(super) fn start_cpu_timer(cpu_ms: u64) -> Result<(), MissingLayer> {
     let millis = cpu_ms.max(1);
     let value = libc::timeval {
         tv_sec: i64::try_from(millis / 1000).map_err(&missing)?,
-        // Below a million, so it fits every width of the field.
-        tv_usec: i64::try_from(millis % 1000 * 1000).map_err(MissingLayer::because(Layer::CpuTimer))?,
+        tv_usec: i64::try_from(millis % 1000 * 1000).map_err(&missing)?,
     };
     let timer = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
     // SAFETY: the pointer is to a live timer value; a null old value is allowed (setitimer(2)).
