@@ -6,7 +6,10 @@
 mod attempt;
 mod clean_up;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use lazaret_core::{
     Disposition, ObjectEvent, Reason, Session,
@@ -19,7 +22,7 @@ use tracing::{Instrument, info, info_span};
 use crate::{detect::DetectError, metrics, publish::PublishError, station::Station};
 
 pub(crate) use attempt::describe;
-pub(crate) use clean_up::{clean_up, delete_all_versions};
+pub(crate) use clean_up::{Copies, clean_up, delete_all_versions};
 
 /// Takes objects along their way.
 #[derive(Debug, Clone)]
@@ -137,7 +140,9 @@ impl Passage {
             .await?;
         match begun {
             Begun::Leased { session, fence, attempt } => {
-                let attempt = attempt::Attempt { station: &self.station, event, session, fence, number: attempt };
+                let station = &self.station;
+                let attempt =
+                    attempt::Attempt { station, event, session, fence, number: attempt, seen: OnceLock::new() };
                 attempt.run(stop).await
             }
             Begun::Busy { remaining } => Ok(Passed::Busy(remaining)),
@@ -146,12 +151,12 @@ impl Passage {
                 Ok(Passed::AwaitsFinalize)
             }
             Begun::Settled(session) => {
-                clean_up(&self.station, &session, event.version.as_ref()).await?;
+                clean_up(&self.station, &session, event.version.as_ref(), Copies::Perhaps).await?;
                 Ok(Passed::AlreadySettled)
             }
             Begun::Exhausted(exhausted) => {
                 metrics::count_object(exhausted.session.state.reason());
-                clean_up(&self.station, &exhausted.session, event.version.as_ref()).await?;
+                clean_up(&self.station, &exhausted.session, event.version.as_ref(), Copies::Perhaps).await?;
                 Ok(Passed::Exhausted)
             }
         }

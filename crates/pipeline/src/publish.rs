@@ -7,7 +7,7 @@ use lazaret_core::{
 use thiserror::Error;
 use tracing::info_span;
 
-use crate::{metrics::stage, station::Station};
+use crate::{metrics::stage, passage::delete_all_versions, station::Station};
 
 /// How long a reader may keep a copy: names are by digest, so only a revocation makes one stale.
 const CACHE_CONTROL: &str = "private, max-age=86400, immutable";
@@ -84,7 +84,7 @@ async fn withdraw(
     key: &PublishedKey,
 ) -> Result<(), PublishError> {
     if station.sessions.renew_lease(id, fence, station.settings.lease).await? {
-        station.store.delete(bucket, key.as_key(), None).await?;
+        delete_all_versions(station, bucket, key.as_key()).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::{
     metrics,
-    passage::{PassageError, clean_up, delete_all_versions},
+    passage::{Copies, PassageError, clean_up, delete_all_versions},
     station::Station,
 };
 
@@ -217,7 +217,7 @@ impl Pass<'_> {
                         delete_all_versions(self.station, &session.bucket, key).await?;
                         self.station.sessions.record_original_deleted(session.upload_id).await?;
                     } else {
-                        clean_up(self.station, session, None).await?;
+                        clean_up(self.station, session, None, Copies::Perhaps).await?;
                     }
                 }
                 self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));

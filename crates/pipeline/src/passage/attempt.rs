@@ -1,17 +1,20 @@
 //! One attempt, under one lease and one fence.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use lazaret_core::{
     Action, Disposition, Fence, HoldReason, MediaType, ObjectEvent, Policy, RejectReason, ScanReport, Session,
     SourceObject, Spooled,
-    ports::{Decision, ObjectHead, Settled, Settlement, StoreError},
+    ports::{Decision, ObjectHead, SessionStoreError, Settled, Settlement, StoreError},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, info, info_span, warn};
 
-use super::{PassageError, Passed, clean_up};
+use super::{PassageError, Passed, clean_up, clean_up::Copies};
 use crate::{
     archive::{Opaque, opaque_members},
     detect::DetectError,
@@ -23,12 +26,20 @@ use crate::{
     verify::{Promise, Rejection, check_content, check_size},
 };
 
+/// The pauses between two tries to give an attempt back.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long giving back is tried once the process has to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 pub(super) struct Attempt<'a> {
     pub(super) station: &'a Arc<Station>,
     pub(super) event: &'a ObjectEvent,
     pub(super) session: Session,
     pub(super) fence: Fence,
     pub(super) number: u32,
+    /// The bytes and the policy of this attempt, once they were read and verified.
+    pub(super) seen: OnceLock<(SourceObject, String)>,
 }
 
 /// What the stages came to.
@@ -51,21 +62,27 @@ impl Attempt<'_> {
             judged = self.judge() => judged,
             lost = self.keep_lease() => Err(lost),
             () = stop.cancelled() => {
-                self.give_back("stopped").await?;
+                self.give_back("stopped", stop).await?;
                 return Ok(Passed::Interrupted);
             }
         };
-        match judged {
+        let outcome = match judged {
             Ok(Judged::Missing) => {
-                self.give_back("the object is not there").await?;
-                Ok(Passed::Missing)
+                self.give_back("the object is not there", stop).await?;
+                return Ok(Passed::Missing);
             }
             Ok(Judged::Decided(settlement)) => self.settle(&settlement).await,
-            Err(PassageError::LeaseLost) => {
-                self.withdraw_late_copy().await?;
-                Err(PassageError::LeaseLost)
+            Err(error) => match self.hold_for(&error) {
+                Some(settlement) => self.settle(&settlement).await,
+                None => Err(error),
+            },
+        };
+        match outcome {
+            Ok(passed) => Ok(passed),
+            Err(error) => {
+                self.end_with(&error, stop).await?;
+                Err(error)
             }
-            Err(error) => self.end_with(error).await,
         }
     }
 
@@ -116,6 +133,8 @@ impl Attempt<'_> {
     ) -> Result<Judged, PassageError> {
         let policy = &accepted.policy;
         let source = source(head, Some(spooled), Some(&accepted.media_type));
+        // Set once: an attempt judges once.
+        self.seen.get_or_init(|| (source.clone(), policy.name.clone()));
         let conclude = |decision, reports| Ok(decided(decision, source.clone(), Some(policy.name.clone()), reports));
         if policy.action == Action::Reject {
             let detail = format!("policy {} rejects {}", policy.name, accepted.media_type);
@@ -178,7 +197,6 @@ impl Attempt<'_> {
     async fn settle(&self, settlement: &Settlement) -> Result<Passed, PassageError> {
         let commit = self.station.sessions.settle(self.session.upload_id, self.fence, settlement);
         let Settled::Committed(session) = stage("commit", info_span!("commit"), commit).await? else {
-            self.withdraw_late_copy().await?;
             return Err(PassageError::LeaseLost);
         };
         let reason = settlement.decision.reason();
@@ -192,10 +210,17 @@ impl Attempt<'_> {
         }
         let detail = session.detail.as_deref();
         info!(state = %session.state.name(), reason = reason.map(lazaret_core::Reason::code), detail, "settled");
-        let cleaning = clean_up(self.station, &session, self.event.version.as_ref());
-        // The decision stands. What could not be cleaned up now, the sweeper finds by the same record.
-        if let Err(error) = stage("clean-up", info_span!("clean-up"), cleaning).await {
-            warn!(error = &error as &dyn std::error::Error, "clean-up failed, left to the sweeper");
+        // Under the first fence nobody else can have left a copy, and this attempt published what it settled or nothing.
+        let copies = if self.fence == Fence::FIRST { Copies::None } else { Copies::Perhaps };
+        let cleaning = clean_up(self.station, &session, self.event.version.as_ref(), copies);
+        match stage("clean-up", info_span!("clean-up"), cleaning).await {
+            Ok(()) => {}
+            // The decision stands. The original that could not be deleted now, the sweeper finds by the same record.
+            Err(error) if session.state.published().is_some() => {
+                warn!(error = describe(&error), "clean-up failed, left to the sweeper");
+            }
+            // A copy of what was rejected or held may be readable: the delivery is kept until it is gone.
+            Err(error) => return Err(error),
         }
         Ok(Passed::Settled(session))
     }
@@ -210,29 +235,47 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn give_back(&self, why: &str) -> Result<(), PassageError> {
-        Ok(self.station.sessions.give_back(self.session.upload_id, self.fence, why).await?)
-    }
-
-    /// Ends the lease as the error asks. A scanner that fails to the last attempt holds the object by its own name.
-    async fn end_with(&self, error: PassageError) -> Result<Passed, PassageError> {
-        let sessions = &self.station.sessions;
-        let id = self.session.upload_id;
-        match error.disposition() {
-            Disposition::Unavailable => self.give_back(&describe(&error)).await?,
-            Disposition::Retry if self.number >= self.station.settings.max_attempts => {
-                if let PassageError::Scanner(_) = error {
-                    let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: describe(&error) };
-                    let settlement = Settlement { decision, source: None, policy: None, reports: Vec::new() };
-                    return self.settle(&settlement).await;
+    /// Ends the lease and takes the attempt back. While the database is away there is nothing else to do, and an attempt
+    /// must not be burnt for it: as long as nobody took the lease over it is still ours to give back.
+    async fn give_back(&self, why: &str, stop: &CancellationToken) -> Result<(), SessionStoreError> {
+        let patience = if stop.is_cancelled() { LAST_PATIENCE } else { self.station.settings.lease };
+        let deadline = Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.station.sessions.give_back(self.session.upload_id, self.fence, why).await {
+                Err(error) if error.disposition() == Disposition::Unavailable && Instant::now() + pause < deadline => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                sessions.fail_attempt(id, self.fence, &describe(&error)).await?;
-            }
-            Disposition::Retry | Disposition::Reject | Disposition::DeadLetter => {
-                sessions.fail_attempt(id, self.fence, &describe(&error)).await?;
+                ended => return ended,
             }
         }
-        Err(error)
+    }
+
+    /// A scanner that fails to the last attempt holds the object by its own name.
+    fn hold_for(&self, error: &PassageError) -> Option<Settlement> {
+        let PassageError::Scanner(_) = error else { return None };
+        if error.disposition() != Disposition::Retry || self.number < self.station.settings.max_attempts {
+            return None;
+        }
+        let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: describe(error) };
+        let (source, policy) = self.seen.get().cloned().unzip();
+        Some(Settlement { decision, source, policy, reports: Vec::new() })
+    }
+
+    /// Ends the lease as the error asks. After a commit the lease is over already, and nothing of this has an effect.
+    async fn end_with(&self, error: &PassageError, stop: &CancellationToken) -> Result<(), PassageError> {
+        if let PassageError::LeaseLost = error {
+            return self.withdraw_late_copy().await;
+        }
+        let id = self.session.upload_id;
+        match error.disposition() {
+            Disposition::Unavailable => self.give_back(&describe(error), stop).await?,
+            Disposition::Retry | Disposition::Reject | Disposition::DeadLetter => {
+                self.station.sessions.fail_attempt(id, self.fence, &describe(error)).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,21 +7,39 @@ use lazaret_core::{BucketName, ObjectKey, Prefix, Session, SessionState, Version
 use super::PassageError;
 use crate::station::Station;
 
+/// Whether published copies can be there that the session's state does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// No attempt but the one that decided has published anything.
+    None,
+    /// An attempt before may have published and ended before its commit, given back or not.
+    Perhaps,
+}
+
 /// Deletes what the session's state does not want any more: the original of a published upload, a late write under a
 /// key that is done, copies that a decision does not name.
 pub(crate) async fn clean_up(
     station: &Station,
     session: &Session,
     event_version: Option<&VersionId>,
+    copies: Copies,
 ) -> Result<(), PassageError> {
+    let key = session.key.as_key();
     match &session.state {
-        SessionState::Created | SessionState::Uploaded | SessionState::Finalized => {}
-        SessionState::Published(_) | SessionState::Revoked(_) => {
-            if session.attempts > 1 {
+        SessionState::Created | SessionState::Uploaded | SessionState::Finalized => return Ok(()),
+        SessionState::Published(_)
+        | SessionState::Revoked(_)
+        | SessionState::Expired
+        | SessionState::Rejected(_)
+        | SessionState::Held(_) => {
+            if copies == Copies::Perhaps {
                 withdraw_copies(station, session).await?;
             }
+        }
+    }
+    match &session.state {
+        SessionState::Published(_) | SessionState::Revoked(_) => {
             let judged = session.source.as_ref().and_then(|source| source.version.as_ref());
-            let key = session.key.as_key();
             if let Some(late) = event_version.filter(|version| Some(*version) != judged) {
                 station.store.delete(&session.bucket, key, Some(late)).await?;
             }
@@ -29,26 +47,35 @@ pub(crate) async fn clean_up(
             station.sessions.record_original_deleted(session.upload_id).await?;
         }
         SessionState::Expired => {
-            delete_all_versions(station, &session.bucket, session.key.as_key()).await?;
+            delete_all_versions(station, &session.bucket, key).await?;
             station.sessions.record_original_deleted(session.upload_id).await?;
         }
         // The original stays until `retain_rejected` has passed, or until an operator has decided.
-        SessionState::Rejected(_) | SessionState::Held(_) => withdraw_copies(station, session).await?,
+        SessionState::Rejected(_)
+        | SessionState::Held(_)
+        | SessionState::Created
+        | SessionState::Uploaded
+        | SessionState::Finalized => {}
     }
     Ok(())
 }
 
 /// Deletes every published copy of the session's object but the one its state names.
-pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Result<(), StoreError> {
+pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Result<(), PassageError> {
     let bucket = &station.settings.published_bucket;
     let text = format!("{}{}/", station.settings.published_prefix, session.object_id);
-    // A prefix that settings accepted and a UUID make a prefix again.
-    let Ok(prefix) = text.parse::<Prefix>() else { return Ok(()) };
+    let prefix: Prefix =
+        text.parse().map_err(|error| PassageError::Unsound(format!("copies cannot be listed: {error}")))?;
     let kept = session.state.published().map(|object| object.key.as_key());
     let mut from = None;
     loop {
         let page = station.store.list(bucket, &prefix, from.as_deref()).await?;
         for copy in page.items.iter().filter(|copy| Some(&copy.key) != kept) {
+            // A held session may have been released meanwhile: then the copy belongs to a newer attempt.
+            let now = station.sessions.get(session.upload_id).await?;
+            if now.is_none_or(|now| now.updated_at != session.updated_at) {
+                return Ok(());
+            }
             delete_all_versions(station, bucket, &copy.key).await?;
         }
         match page.next {
