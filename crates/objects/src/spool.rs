@@ -199,3 +199,6 @@ impl fmt::Debug for SpoolReservation {
 const fn units(bytes: u64) -> u64 {
     bytes.div_ceil(UNIT_BYTES)
 }
+
+#[cfg(test)]
+mod tests;

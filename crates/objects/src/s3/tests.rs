@@ -35,7 +35,7 @@ impl Rig {
     async fn new(checksums: Checksums, versioned: bool) -> Self {
         let endpoint = std::env::var("LAZARET_TEST_S3_ENDPOINT")
             .expect("LAZARET_TEST_S3_ENDPOINT must name an S3 server; `cargo xtask test` starts one");
-        let (store, dir) = store_at(&endpoint, checksums).await;
+        let (store, dir) = store_with(S3Settings { checksums, ..settings_for(&endpoint) }).await;
         let bucket = new_bucket(&store, versioned).await;
         Self { store, bucket, endpoint, dir }
     }
@@ -51,12 +51,10 @@ impl Rig {
     }
 }
 
-async fn store_at(endpoint: &str, checksums: Checksums) -> (S3Store, TempDir) {
+async fn store_with(settings: S3Settings) -> (S3Store, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let spool =
         Spool::new(SpoolSettings { dir: dir.path().join("spool"), budget_bytes: 512 * MIB, memory_limit_bytes: MIB });
-    let mut settings = settings_for(endpoint);
-    settings.checksums = checksums;
     (S3Store::connect(settings, Arc::new(spool.unwrap())).await, dir)
 }
 
@@ -64,7 +62,7 @@ fn settings_for(endpoint: &str) -> S3Settings {
     S3Settings {
         endpoint: Some(endpoint.to_owned()),
         force_path_style: true,
-        credentials: Some(("test-key-id".to_owned(), "test-secret".to_owned())),
+        credentials: Some(("test".to_owned(), "test".to_owned())),
         ..S3Settings::aws("us-east-1")
     }
 }

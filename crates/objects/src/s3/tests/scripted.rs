@@ -49,7 +49,7 @@ impl Scripted {
     }
 
     async fn store(&self) -> (S3Store, TempDir) {
-        store_at(&self.endpoint, Checksums::WhenSupported).await
+        store_with(settings_for(&self.endpoint)).await
     }
 }
 
@@ -154,7 +154,7 @@ async fn nobody_listening_is_unavailable_and_says_so_in_one_line() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let (store, _dir) = store_at(&endpoint, Checksums::WhenSupported).await;
+    let (store, _dir) = store_with(settings_for(&endpoint)).await;
     let error = store.check(&"bucket".parse().unwrap()).await.unwrap_err();
     let StoreError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
     let cause = source.to_string();
@@ -166,10 +166,7 @@ async fn a_server_that_never_answers_is_unavailable() {
     let server = Scripted::new(String::new(), Then::Stall).await;
     let mut settings = settings_for(&server.endpoint);
     settings.timeouts.read = Duration::from_millis(100);
-    let dir = tempfile::tempdir().unwrap();
-    let spool =
-        Spool::new(SpoolSettings { dir: dir.path().to_owned(), budget_bytes: MIB, memory_limit_bytes: MIB }).unwrap();
-    let store = S3Store::connect(settings, Arc::new(spool)).await;
+    let (store, _dir) = store_with(settings).await;
     let error = store.head(&"bucket".parse().unwrap(), &"key".parse().unwrap(), None).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
@@ -177,9 +174,13 @@ async fn a_server_that_never_answers_is_unavailable() {
 #[tokio::test]
 async fn no_error_shows_a_secret_or_a_signature() {
     let server = Scripted::error(403, "SignatureDoesNotMatch", "the signature does not match").await;
-    let error = fetch(&server, 5).await;
-    let shown = format!("{error:?} {error}");
-    for secret in ["test-secret", "Signature=", "X-Amz-Signature", "AWS4-HMAC"] {
+    let mut settings = settings_for(&server.endpoint);
+    settings.credentials = Some(("the-key-id".to_owned(), "the-secret".to_owned()));
+    let (store, _dir) = store_with(settings).await;
+    let error = store.fetch(&head_of(5)).await.unwrap_err();
+    let shown = format!("{error:?} {error} {store:?}");
+    assert!(shown.contains("SignatureDoesNotMatch"), "{shown}");
+    for secret in ["the-secret", "Signature=", "X-Amz-Signature", "AWS4-HMAC"] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
