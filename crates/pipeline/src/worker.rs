@@ -29,6 +29,9 @@ const MAX_RECEIVE: usize = 10;
 /// How often the outbox is looked at.
 const RELAY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long giving back may take after the drain time-out: a dependency that hangs must not keep the process.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How many objects at once, and how long they may take to end.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerSettings {
@@ -142,8 +145,14 @@ impl Worker {
         };
         if timeout(self.settings.drain_timeout, all).await.is_err() {
             hard_stop.cancel();
-            while let Some(ended) = jobs.join_next().await {
-                log_panic(ended);
+            let given_back = async {
+                while let Some(ended) = jobs.join_next().await {
+                    log_panic(ended);
+                }
+            };
+            if timeout(GIVE_BACK_TIMEOUT, given_back).await.is_err() {
+                warn!(in_flight = jobs.len(), "some deliveries could not be given back and come again by themselves");
+                jobs.shutdown().await;
             }
         }
         info!("drained");

@@ -2,15 +2,13 @@
 
 use std::{
     error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use lazaret_core::ports::Queue;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{passage::describe, station::Station};
@@ -18,13 +16,40 @@ use crate::{passage::describe, station::Station};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// How long one dependency may take to answer. No answer is as good as a bad one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Asks the dependencies, and remembers whether one was lost.
 #[derive(Debug)]
 pub struct Availability {
     station: Arc<Station>,
     queue: QueueHandle,
-    // Nothing is taken for granted at the start.
-    lost: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Raised with every loss and doubt: an answer to a question asked before says nothing of what came after.
+    losses: u64,
+    /// The last loss that the dependencies have answered for.
+    answered: u64,
+    /// How long to wait before the next question.
+    pause: Duration,
+    /// The last pause there was.
+    last_pause: Duration,
+    /// When consumption last began anew.
+    resumed_at: Option<Instant>,
+}
+
+impl State {
+    const fn is_lost(&self) -> bool {
+        self.losses > self.answered
+    }
+
+    fn pause_longer(&mut self) {
+        self.last_pause = (self.last_pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.pause = self.last_pause;
+    }
 }
 
 struct QueueHandle(Arc<dyn Queue>);
@@ -38,49 +63,87 @@ impl std::fmt::Debug for QueueHandle {
 impl Availability {
     /// Over the dependencies of `station` and the queue.
     pub fn new(station: Arc<Station>, queue: Arc<dyn Queue>) -> Self {
-        Self { station, queue: QueueHandle(queue), lost: AtomicBool::new(true) }
+        // Nothing is taken for granted at the start.
+        let state = Mutex::new(State { losses: 1, ..State::default() });
+        Self { station, queue: QueueHandle(queue), state }
     }
 
-    /// A dependency failed: consumption pauses until all of them answer again.
+    /// A dependency failed: consumption pauses until all of them answer again. One that answers the question and fails
+    /// at the work, again and again, makes the pauses longer.
     pub(crate) fn lost(&self, error: &dyn Error) {
-        if !self.lost.swap(true, Ordering::AcqRel) {
+        let mut state = self.state();
+        if !state.is_lost() {
             warn!(error = describe(error), "a dependency is unavailable, consumption pauses");
+            if state.resumed_at.is_none_or(|at| at.elapsed() >= LONGEST_PAUSE) {
+                state.last_pause = Duration::ZERO;
+            }
+            state.pause_longer();
         }
+        state.losses += 1;
+    }
+
+    /// A dependency may have failed: consumption goes on as soon as all of them answer.
+    pub(crate) fn doubt(&self) {
+        self.state().losses += 1;
     }
 
     /// Returns when every dependency answers, asking again and again with growing pauses.
     pub(crate) async fn wait(&self) {
-        if !self.lost.load(Ordering::Acquire) {
-            return;
-        }
-        let mut pause = FIRST_PAUSE;
         let mut told = String::new();
         loop {
-            let Err(missing) = self.check().await else { break };
-            if missing != told {
-                warn!(missing, "waiting for a dependency");
-                told = missing;
+            let (losses, pause) = {
+                let mut state = self.state();
+                if !state.is_lost() {
+                    return;
+                }
+                (state.losses, mem::take(&mut state.pause))
+            };
+            if !pause.is_zero() {
+                sleep(jittered(pause)).await;
             }
-            sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            match self.check().await {
+                Ok(()) => {
+                    info!("all dependencies answer, consuming");
+                    let mut state = self.state();
+                    state.answered = losses;
+                    state.resumed_at = Some(Instant::now());
+                }
+                Err(missing) => {
+                    if missing != told {
+                        warn!(missing, "waiting for a dependency");
+                        told = missing;
+                    }
+                    self.state().pause_longer();
+                }
+            }
         }
-        self.lost.store(false, Ordering::Release);
-        info!("all dependencies answer, consuming");
     }
 
     /// Asks each dependency once; the first that fails, in plain words.
     pub async fn check(&self) -> Result<(), String> {
-        let named = |name: &str, error: &dyn Error| format!("{name}: {}", describe(error));
         let station = &self.station;
-        self.queue.0.check().await.map_err(|error| named("queue", &error))?;
-        station.sessions.check().await.map_err(|error| named("sessions", &error))?;
+        answer("queue", self.queue.0.check()).await?;
+        answer("sessions", station.sessions.check()).await?;
         for bucket in [&station.settings.bucket, &station.settings.published_bucket] {
-            station.store.check(bucket).await.map_err(|error| named("store", &error))?;
+            answer("store", station.store.check(bucket)).await?;
         }
         for slot in &station.scanners {
-            slot.scanner.check().await.map_err(|error| named("scanner", &error))?;
+            answer("scanner", slot.scanner.check()).await?;
         }
-        station.transformer.self_test().await.map_err(|error| named("sandbox", &error))
+        answer("sandbox", station.transformer.self_test()).await
+    }
+
+    /// Numbers only: whole between any two statements.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn answer<T, E: Error>(name: &str, question: impl Future<Output = Result<T, E>>) -> Result<(), String> {
+    match timeout(PATIENCE, question).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("{name}: {}", describe(&error))),
+        Err(_) => Err(format!("{name}: no answer within {} s", PATIENCE.as_secs())),
     }
 }
 

@@ -1,14 +1,15 @@
 //! One delivery: decode, pass every record, then acknowledge, return or dead-letter it.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use lazaret_core::{
     Disposition, ObjectEvent,
     ports::{Delivery, QueueError},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Availability;
 use crate::{
@@ -45,7 +46,7 @@ impl Settler {
         (self.bus.span_parent)(&span, &delivery.attributes);
         let in_flight = InFlight::begin();
         let fate = tokio::select! {
-            fate = self.handle(&delivery).instrument(span.clone()) => fate,
+            fate = self.handle_whole(&delivery).instrument(span.clone()) => fate,
             never = self.keep_visible(&delivery).instrument(span.clone()) => match never {},
         };
         drop(in_flight);
@@ -67,6 +68,18 @@ impl Settler {
         }
     }
 
+    /// A panic in one delivery must neither end the others nor keep this one from coming again. Its attempt stays
+    /// counted, so that it ends held.
+    async fn handle_whole(&self, delivery: &Delivery) -> Fate {
+        match AssertUnwindSafe(self.handle(delivery)).catch_unwind().await {
+            Ok(fate) => fate,
+            Err(panic) => {
+                error!(panic = panic_message(&*panic), "a delivery's work broke off");
+                Fate::Retry("retry", RETRY_DELAY)
+            }
+        }
+    }
+
     async fn handle(&self, delivery: &Delivery) -> Fate {
         let message = match (self.bus.decode)(&delivery.body) {
             Ok(message) => message,
@@ -80,6 +93,9 @@ impl Settler {
         }
         let mut fate = Fate::Acknowledge("not-ours");
         for event in &message.created {
+            if self.hard_stop.is_cancelled() {
+                return graver(fate, Fate::Retry("interrupted", Duration::ZERO));
+            }
             fate = graver(fate, self.pass(event).await);
         }
         fate
@@ -100,6 +116,9 @@ impl Settler {
             }
             Disposition::Retry => {
                 warn!(object.key = %event.key, error = describe(error), "an attempt failed, will retry");
+                if let PassageError::Scanner(_) = error {
+                    self.availability.doubt();
+                }
                 Fate::Retry("retry", RETRY_DELAY)
             }
             Disposition::Reject | Disposition::DeadLetter => {
@@ -151,6 +170,11 @@ fn graver(one: Fate, other: Fate) -> Fate {
         Fate::Retry(_, delay) => (3, *delay),
     };
     if gravity(&other) > gravity(&one) { other } else { one }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 struct InFlight;
