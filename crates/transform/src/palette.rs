@@ -66,8 +66,8 @@ impl Palette {
     }
 }
 
-/// Murmur3's finaliser: neighbouring colours end far apart.
-fn scramble([red, green, blue]: [u8; 3], variant: u8) -> u32 {
+/// A place for a colour among others: Murmur3's finaliser, by which neighbouring colours end far apart.
+pub(crate) fn scramble([red, green, blue]: [u8; 3], variant: u8) -> u32 {
     let mut hash = u32::from_le_bytes([red, green, blue, variant.wrapping_add(1)]);
     hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);

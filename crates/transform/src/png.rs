@@ -1,11 +1,14 @@
 //! PNG to PNG. An animated PNG becomes its default image.
 
+mod indexed;
+
 use std::io::Cursor;
 
 use image::{DynamicImage, codecs::png::PngDecoder};
-use lazaret_sandbox::{Done, ImageFormat, RefusalCode};
+use lazaret_sandbox::{Done, ImageFormat};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
+use self::indexed::Indexed;
 use crate::{
     Source,
     failure::{Failure, check_size, decode_failed, encode_failed},
@@ -47,34 +50,61 @@ pub(crate) fn encode(image: &DynamicImage, input_len: usize, variant: u8, output
     let affordable = u64::from(image.width()) * u64::from(image.height()) <= MAX_RETRY_PIXELS;
     let len = match encode_at(image, first, output) {
         Ok(len) if !affordable || len <= input_len.saturating_add(input_len / 4) => len,
-        Ok(_) | Err(_) => encode_at(image, second, output)?,
+        Ok(_) | Err(_) => encode_again(image, second, variant, output)?,
     };
     Ok(Done { len: len as u64, format: ImageFormat::Png, width: image.width(), height: image.height(), frames: 1 })
 }
 
-fn encode_at(image: &DynamicImage, compression: Compression, output: &mut [u8]) -> Result<usize, Failure> {
+/// With more effort: by palette where the colours fit one, else by the slower compression.
+fn encode_again(image: &DynamicImage, level: Compression, variant: u8, output: &mut [u8]) -> Result<usize, Failure> {
+    let Some(indexed) = Indexed::of(image, variant) else { return encode_at(image, level, output) };
+    let Indexed { pixels, palette, alpha } = indexed;
+    write(image, &pixels, output, |encoder| {
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_palette(palette);
+        if let Some(alpha) = alpha {
+            encoder.set_trns(alpha);
+        }
+        encoder.set_compression(level);
+        encoder.set_filter(Filter::NoFilter);
+    })
+}
+
+fn encode_at(image: &DynamicImage, level: Compression, output: &mut [u8]) -> Result<usize, Failure> {
     let colour = match image {
         DynamicImage::ImageLuma8(_) => ColorType::Grayscale,
         DynamicImage::ImageLumaA8(_) => ColorType::GrayscaleAlpha,
         DynamicImage::ImageRgb8(_) => ColorType::Rgb,
         DynamicImage::ImageRgba8(_) => ColorType::Rgba,
-        _ => return Err(Failure::new(RefusalCode::DecodeFailed, "an image of this depth cannot be encoded")),
+        _ => return Err(decode_failed("an image of this depth cannot be encoded")),
     };
+    write(image, image.as_bytes(), output, |encoder| {
+        encoder.set_color(colour);
+        encoder.set_compression(level);
+        encoder.set_filter(Filter::Adaptive);
+    })
+}
+
+/// Writes a PNG of the image's size and answers its length.
+fn write(
+    image: &DynamicImage,
+    samples: &[u8],
+    output: &mut [u8],
+    set_up: impl FnOnce(&mut Encoder<'_, &mut Output<'_>>),
+) -> Result<usize, Failure> {
     let mut output = Output::new(output);
     let mut encoder = Encoder::new(&mut output, image.width(), image.height());
-    encoder.set_color(colour);
     encoder.set_depth(BitDepth::Eight);
-    encoder.set_compression(compression);
-    encoder.set_filter(Filter::Adaptive);
+    set_up(&mut encoder);
     let result = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(image.as_bytes())?;
+        writer.write_image_data(samples)?;
         writer.finish()
     });
     output.judge(result.map_err(|error| encode_failed("PNG", error)))?;
     Ok(output.len())
 }
 
-/// Whether these bytes are a header, pixels, an end and nothing else.
+/// Whether these bytes are a header, a palette or none, pixels, an end and nothing else.
 pub(crate) fn check(written: &[u8]) -> Result<(), &'static str> {
     let mut rest = written.strip_prefix(SIGNATURE).ok_or("it has no signature")?;
     let mut kinds = Vec::new();
@@ -87,5 +117,10 @@ pub(crate) fn check(written: &[u8]) -> Result<(), &'static str> {
             kinds.push(kind);
         }
     }
-    if kinds == [b"IHDR", b"IDAT", b"IEND"] { Ok(()) } else { Err("it has chunks that pixels do not need") }
+    match kinds.as_slice() {
+        [b"IHDR", b"IDAT", b"IEND"]
+        | [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+        | [b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"] => Ok(()),
+        _ => Err("it has chunks that pixels do not need"),
+    }
 }

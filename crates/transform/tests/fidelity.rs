@@ -152,6 +152,30 @@ async fn a_palette_with_transparency_keeps_its_colours() {
 }
 
 #[tokio::test]
+async fn few_colours_stay_few_and_the_file_small() {
+    // A screenshot: flat, with thin strokes in a handful of colours, one of them half see-through.
+    let colours = [[250, 250, 250, 255], [10, 10, 10, 255], [200, 30, 30, 128], [0, 0, 0, 0]];
+    let image = RgbaImage::from_fn(600, 400, |x, y| {
+        let stroke = (x * 7 + y * 13) % 97 < 2 || (x * y) % 89 == 3;
+        Rgba(colours[if stroke { ((x / 50 + y / 40) % 3 + 1) as usize } else { 0 }])
+    });
+    let indices: Vec<u8> = image
+        .pixels()
+        .map(|pixel| u8::try_from(colours.iter().position(|colour| *colour == pixel.0).unwrap()).unwrap())
+        .collect();
+    let mut input = Vec::new();
+    let mut encoder = png::Encoder::new(&mut input, 600, 400);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(colours.iter().flat_map(|colour| colour[..3].to_vec()).collect::<Vec<_>>());
+    encoder.set_trns(colours.iter().map(|colour| colour[3]).collect::<Vec<_>>());
+    encoder.set_compression(png::Compression::High);
+    encoder.write_header().unwrap().write_image_data(&indices).unwrap();
+    let (bytes, _) = done("png", &input).await;
+    assert_eq!(decode(&bytes, ImageFormat::Png).into_rgba8(), image);
+    assert!(bytes.len() < input.len() * 3 / 2, "{} from {}", bytes.len(), input.len());
+}
+
+#[tokio::test]
 async fn a_bitmap_becomes_png() {
     let mut bmp = Vec::new();
     quarters().write_to(&mut Cursor::new(&mut bmp), ImageFormat::Bmp).unwrap();
