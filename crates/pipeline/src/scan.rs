@@ -1,6 +1,6 @@
 //! Every scanner of a policy, at once, and what their answers add up to.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lazaret_core::{
@@ -8,12 +8,16 @@ use lazaret_core::{
     ports::{Decision, ScanError},
 };
 use thiserror::Error;
+use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
 use crate::{
     metrics,
     station::{ScannerSlot, Station},
 };
+
+/// How long after its deadline a scanner may still answer.
+const SLACK: Duration = Duration::from_secs(5);
 
 /// What the scanners said, and whether the way goes on.
 #[derive(Debug)]
@@ -86,7 +90,11 @@ async fn ask(slot: &ScannerSlot, object: &Spooled, overrides: &[HoldReason]) -> 
     }
     let began = Instant::now();
     let span = info_span!("scanner", scanner = %name);
-    let answer = slot.scanner.scan(object, slot.timeout).instrument(span).await;
+    let scanning = slot.scanner.scan(object, slot.timeout).instrument(span);
+    // The scanner keeps its deadline itself; one that does not must not keep the object for ever.
+    let answer = timeout(slot.timeout + SLACK, scanning)
+        .await
+        .unwrap_or_else(|_| Err(ScanError::DeadlineExceeded { scanner: name.clone(), deadline: slot.timeout }));
     ::metrics::histogram!(metrics::SCANNER, "scanner" => name.to_string()).record(began.elapsed().as_secs_f64());
     answer.map(Answer::Report)
 }

@@ -3,7 +3,7 @@
 //! Everything is asked again right before it is done, on the session database's clock, and every step may be repeated: any
 //! number of sweepers and workers may run at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use lazaret_core::{
     BucketName, ObjectKey, Reason, Session, StateName, Timestamp, UploadId,
@@ -11,11 +11,11 @@ use lazaret_core::{
 };
 use serde::Serialize;
 use thiserror::Error;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     metrics,
-    passage::{Copies, PassageError, clean_up, delete_all_versions},
+    passage::{Copies, PassageError, clean_up, delete_all_versions, describe},
     station::Station,
 };
 
@@ -89,6 +89,21 @@ pub enum SweepError {
     CleanUp(#[from] PassageError),
 }
 
+impl SweepError {
+    /// Whether everything else would fail as well.
+    const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Sessions(SessionStoreError::Unavailable { .. } | SessionStoreError::NotMigrated { .. })
+                | Self::Store(StoreError::Unavailable { .. })
+                | Self::CleanUp(
+                    PassageError::Sessions(SessionStoreError::Unavailable { .. })
+                        | PassageError::Store(StoreError::Unavailable { .. })
+                )
+        )
+    }
+}
+
 /// Sweeps.
 #[derive(Debug, Clone)]
 pub struct Sweeper {
@@ -103,6 +118,7 @@ struct Pass<'a> {
     now: Timestamp,
     dry_run: bool,
     report: SweepReport,
+    first_error: Option<SweepError>,
 }
 
 impl Sweeper {
@@ -111,16 +127,17 @@ impl Sweeper {
         Self { station, grace }
     }
 
-    /// One pass. With `dry_run` nothing is changed and the report says what would be.
+    /// One pass. With `dry_run` nothing is changed and the report says what would be. What fails by itself is left and
+    /// the rest is swept; the first such error is the answer then.
     pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, SweepError> {
         let now = self.station.sessions.now().await?;
         let report = SweepReport::default();
-        let mut pass = Pass { station: &self.station, grace: self.grace, now, dry_run, report };
+        let mut pass = Pass { station: &self.station, grace: self.grace, now, dry_run, report, first_error: None };
         pass.overdue_sessions().await?;
         pass.originals().await?;
         pass.orphans().await?;
         pass.multipart_uploads().await?;
-        Ok(pass.report)
+        pass.first_error.map_or(Ok(pass.report), Err)
     }
 }
 
@@ -138,21 +155,35 @@ impl Pass<'_> {
         since.is_some_and(|since| self.now.duration_since(since).unsigned_abs() > self.grace && since < self.now)
     }
 
+    /// What went wrong with one thing must not keep the others; an outage ends the pass.
+    fn go_on(&mut self, key: &ObjectKey, error: SweepError) -> Result<(), SweepError> {
+        if error.is_outage() {
+            return Err(error);
+        }
+        warn!(object.key = %key, error = describe(&error), "could not be swept");
+        self.first_error.get_or_insert(error);
+        Ok(())
+    }
+
     async fn overdue_sessions(&mut self) -> Result<(), SweepError> {
+        // Those that stay where they are come first in every answer, and must not hide the others.
+        let mut seen = HashSet::new();
         loop {
-            let overdue = self.station.sessions.overdue(BATCH).await?;
-            let mut moved = false;
-            for session in &overdue {
-                moved |= self.overdue_session(session).await?;
+            let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
+            let overdue = self.station.sessions.overdue(limit).await?;
+            let fresh: Vec<_> = overdue.iter().filter(|session| seen.insert(session.upload_id)).collect();
+            for session in &fresh {
+                if let Err(error) = self.overdue_session(session).await {
+                    self.go_on(session.key.as_key(), error)?;
+                }
             }
-            if !moved || self.dry_run || overdue.len() < BATCH as usize {
+            if fresh.is_empty() || overdue.len() < limit as usize {
                 return Ok(());
             }
         }
     }
 
-    /// Whether the session moved.
-    async fn overdue_session(&mut self, session: &Session) -> Result<bool, SweepError> {
+    async fn overdue_session(&mut self, session: &Session) -> Result<(), SweepError> {
         let key = session.key.as_key();
         let object = self.station.store.head(&session.bucket, key, None).await?;
         let what = match (object, session.state.name()) {
@@ -161,24 +192,30 @@ impl Pass<'_> {
                 SweptWhat::RecoveredSession
             }
             // A finalized upload is never swept away while its object is there.
-            (Some(_), StateName::Finalized) => return Ok(false),
-            (None, _) if self.has_open_upload(session).await? => return Ok(false),
+            (Some(_), StateName::Finalized) => return Ok(()),
+            (None, _) if self.has_open_upload(session).await? => return Ok(()),
             (Some(_) | None, _) => SweptWhat::ExpiredSession,
         };
-        if self.dry_run {
-            self.record(what, &session.bucket, key, Some(session.upload_id));
-            return Ok(false);
-        }
-        let moved = if what == SweptWhat::RecoveredSession {
-            self.station.sessions.finalize(session.upload_id, "sweeper").await?;
-            true
-        } else {
-            self.expire(session).await?
-        };
+        let moved = self.dry_run
+            || match what {
+                SweptWhat::RecoveredSession => self.recover(session).await?,
+                SweptWhat::ExpiredSession | SweptWhat::Original | SweptWhat::Orphan | SweptWhat::MultipartUpload => {
+                    self.expire(session).await?
+                }
+            };
         if moved {
             self.record(what, &session.bucket, key, Some(session.upload_id));
         }
-        Ok(moved)
+        Ok(())
+    }
+
+    /// False: a worker or another sweeper was faster.
+    async fn recover(&self, session: &Session) -> Result<bool, SweepError> {
+        match self.station.sessions.finalize(session.upload_id, "sweeper").await {
+            Ok(_) => Ok(true),
+            Err(SessionStoreError::Transition(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn expire(&self, session: &Session) -> Result<bool, SweepError> {
@@ -208,24 +245,31 @@ impl Pass<'_> {
 
     async fn originals(&mut self) -> Result<(), SweepError> {
         loop {
-            let retain = self.station.settings.retain_rejected;
-            let removable = self.station.sessions.removable(retain, BATCH).await?;
+            let removable = self.station.sessions.removable(self.station.settings.retain_rejected, BATCH).await?;
+            let mut removed = false;
             for session in &removable {
-                let key = session.key.as_key();
-                if !self.dry_run {
-                    if session.state.name() == StateName::Rejected {
-                        delete_all_versions(self.station, &session.bucket, key).await?;
-                        self.station.sessions.record_original_deleted(session.upload_id).await?;
-                    } else {
-                        clean_up(self.station, session, None, Copies::Perhaps).await?;
-                    }
+                match self.original(session).await {
+                    Ok(()) => removed = true,
+                    Err(error) => self.go_on(session.key.as_key(), error)?,
                 }
-                self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));
             }
-            if self.dry_run || removable.len() < BATCH as usize {
+            if self.dry_run || !removed || removable.len() < BATCH as usize {
                 return Ok(());
             }
         }
+    }
+
+    async fn original(&mut self, session: &Session) -> Result<(), SweepError> {
+        let key = session.key.as_key();
+        if !self.dry_run {
+            clean_up(self.station, session, None, Copies::Perhaps).await?;
+            if session.state.name() == StateName::Rejected {
+                delete_all_versions(self.station, &session.bucket, key).await?;
+                self.station.sessions.record_original_deleted(session.upload_id).await?;
+            }
+        }
+        self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));
+        Ok(())
     }
 
     async fn orphans(&mut self) -> Result<(), SweepError> {
@@ -234,8 +278,10 @@ impl Pass<'_> {
         loop {
             let page = self.station.store.list(bucket, prefix, from.as_deref()).await?;
             for object in page.items {
-                if self.is_past_grace(object.modified_at) {
-                    self.orphan(bucket, &object).await?;
+                if self.is_past_grace(object.modified_at)
+                    && let Err(error) = self.orphan(bucket, &object).await
+                {
+                    self.go_on(&object.key, error)?;
                 }
             }
             match page.next {
@@ -270,8 +316,10 @@ impl Pass<'_> {
         loop {
             let page = self.station.store.list_uploads(bucket, prefix, from.as_deref()).await?;
             for upload in page.items {
-                if self.is_past_grace(upload.initiated_at) {
-                    self.multipart_upload(bucket, &upload).await?;
+                if self.is_past_grace(upload.initiated_at)
+                    && let Err(error) = self.multipart_upload(bucket, &upload).await
+                {
+                    self.go_on(&upload.key, error)?;
                 }
             }
             match page.next {
