@@ -97,10 +97,11 @@ impl Settings {
     /// the environment over it.
     pub fn load(named: Option<&Path>) -> Result<Loaded, SettingsError> {
         let path = lookup::find(named, Path::new("."))?;
-        let text = fs::read_to_string(&path)
-            .map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
         // A variable that is not Unicode is none of ours: every name of ours is ASCII and every value text.
-        let environment = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let settings = Self::parse(&text, &path, environment)?;
         Ok(Loaded { path, settings })
     }

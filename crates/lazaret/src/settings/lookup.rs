@@ -11,11 +11,7 @@ const USUAL: [&str; 2] = ["lazaret.toml", "lazaret-data/lazaret.toml"];
 pub(super) fn find(named: Option<&Path>, folder: &Path) -> Result<PathBuf, SettingsError> {
     match named {
         Some(path) => Ok(path.to_owned()),
-        None => USUAL
-            .iter()
-            .map(|name| folder.join(name))
-            .find(|path| path.is_file())
-            .ok_or(SettingsError::Missing),
+        None => USUAL.iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or(SettingsError::Missing),
     }
 }
 

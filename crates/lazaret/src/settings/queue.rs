@@ -32,9 +32,9 @@ pub enum QueueKind {
 pub struct Sqs {
     /// The queue's URL.
     pub url: Url,
-    /// Where SQS answers. Left out: AWS.
+    /// Where SQS answers. Left out: where `url` points.
     pub endpoint: Option<Url>,
-    /// Left out: `storage.region`.
+    /// Left out: the one in `url`, or `storage.region` where it holds none.
     pub region: Option<String>,
     /// How long one receive call waits for messages: at most 20 s.
     #[serde(default = "default_wait_time")]

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use lazaret_core::Action;
+use lazaret_scanners::MAX_OBJECT_BYTES;
 
-use super::{Period, QueueKind, Settings, SettingsError, Size, policy::RE_ENCODABLE};
+use super::{Period, QueueKind, Settings, SettingsError, policy::RE_ENCODABLE};
 
 /// The longest life of a pre-signed URL
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>).
@@ -14,8 +15,6 @@ const MAX_UPLOAD_TTL: Period = Period::from_secs(7 * 24 * 3600);
 const MAX_WAIT_TIME: Period = Period::from_secs(20);
 /// The longest visibility timeout of SQS.
 const MAX_VISIBILITY_TIMEOUT: Period = Period::from_secs(12 * 3600);
-/// clamd caps `MaxFileSize` at this, whatever its settings say.
-const CLAMD_MAX_FILE_SIZE: Size = Size::from_bytes(2_147_483_645);
 /// A shorter lease would end between two renewals on a busy machine.
 const MIN_LEASE: Period = Period::from_secs(1);
 
@@ -79,9 +78,11 @@ fn queue(settings: &Settings) -> Outcome {
             "queue.kind = \"sqs\" needs the section [queue.sqs] with the queue's url",
         );
     };
-    for (key, url) in
-        [("url", Some(&sqs.url)), ("endpoint", sqs.endpoint.as_ref()), ("dead_letter_url", sqs.dead_letter_url.as_ref())]
-    {
+    for (key, url) in [
+        ("url", Some(&sqs.url)),
+        ("endpoint", sqs.endpoint.as_ref()),
+        ("dead_letter_url", sqs.dead_letter_url.as_ref()),
+    ] {
         ensure(url.is_none_or(is_http), format!("queue.sqs.{key}"), "an http or https URL is expected")?;
     }
     ensure(
@@ -150,9 +151,9 @@ fn scanners(settings: &Settings) -> Outcome {
             "a time longer than nothing is expected",
         )?;
         ensure(
-            scanner.max_size <= CLAMD_MAX_FILE_SIZE,
+            scanner.max_size.bytes() <= MAX_OBJECT_BYTES,
             format!("scanner[{index}].max_size"),
-            format!("{} is more than clamd ever scans: at most {CLAMD_MAX_FILE_SIZE}", scanner.max_size),
+            format!("{} is more than clamd ever scans: at most {MAX_OBJECT_BYTES} bytes", scanner.max_size),
         )?;
     }
     Ok(())

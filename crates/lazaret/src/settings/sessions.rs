@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +19,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The database file, if the URL names one.
+    /// The database file, if the URL names one. A database in memory is none: other commands could not see it.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        (!path.is_empty()).then(|| path.into())
+        let path = path.strip_prefix("//").unwrap_or(path).split('?').next()?;
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        (!path.is_empty() && !path.starts_with(':')).then(|| path.as_ref().into())
     }
 }
 

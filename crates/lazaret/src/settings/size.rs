@@ -12,11 +12,6 @@ use serde::{Deserialize, Serialize};
 pub struct Size(u64);
 
 impl Size {
-    /// This many bytes.
-    pub const fn from_bytes(bytes: u64) -> Self {
-        Self(bytes)
-    }
-
     /// This many mebibytes (2^20 bytes).
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)

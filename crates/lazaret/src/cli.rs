@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lazaret_core::{FileName, MediaType, Sha256Digest, StateName, TenantId, UploadId};
+
+use crate::{
+    settings::{ClamdAddress, Period},
+    tied,
+};
+
+/// The quarantine station for user uploads in S3-compatible storage.
+#[derive(Debug, Parser)]
+#[command(name = "lazaret", version, max_term_width = 100)]
+pub struct Cli {
+    /// The settings file [default: ./lazaret.toml, then ./lazaret-data/lazaret.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "LAZARET_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Print tables for people or JSON for programs
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The form of what is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole system in one process, to try it: S3 endpoint, queue, database, worker
+    Dev(Dev),
+    /// Consume the queue until SIGTERM
+    Worker,
+    /// Clean up once: expired sessions, orphans, unfinished uploads, old originals
+    Sweep {
+        /// Say what would be done and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Create or upgrade the session database
+    Migrate,
+    /// Create, read and steer upload sessions
+    #[command(subcommand)]
+    Session(Session),
+    /// Verify, scan and transform local files; nothing is stored
+    ///
+    /// Exit code: 0 all clean, 3 something rejected, 4 something held, 1 something could not be checked.
+    Scan(Scan),
+    /// Check settings, or print their schema
+    #[command(subcommand)]
+    Config(Config),
+    /// Become another program that ends when its parent ends
+    #[command(hide = true, name = tied::COMMAND)]
+    Tied {
+        /// The process id of the parent.
+        parent: i32,
+        /// The program.
+        program: OsString,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Arguments of `lazaret dev`.
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Where objects, database and settings are kept
+    #[arg(long, value_name = "DIR", default_value = "lazaret-data")]
+    pub data_dir: PathBuf,
+    /// Where the S3 endpoint listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+    /// Use the clamd at unix:/path or tcp:host:port [default: one that runs here, else one of its own]
+    #[arg(long, value_name = "ADDRESS")]
+    pub clamd: Option<ClamdAddress>,
+}
+
+/// What to do with upload sessions.
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Make a session and print the URL to upload to, which is a credential
+    Create(Create),
+    /// Tell the whole story of a session
+    Show {
+        /// The upload id
+        id: UploadId,
+    },
+    /// List sessions, oldest first
+    List {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<StateName>,
+        /// At most this many
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        limit: usize,
+    },
+    /// Say that the upload is complete and to be processed
+    Finalize(Steer),
+    /// Send a held object through the pipeline again, overriding the reason it was held for
+    Release(Steer),
+    /// Reject a held object for good
+    Reject(Steer),
+}
+
+/// Arguments of `lazaret session create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// On whose behalf: 1 to 64 of A-Z a-z 0-9 . _ -
+    #[arg(long)]
+    pub tenant: TenantId,
+    /// What the client calls the file
+    #[arg(long)]
+    pub file_name: FileName,
+    /// What the client says it is, such as image/jpeg
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: MediaType,
+    /// How many bytes it will be
+    #[arg(long, value_name = "BYTES")]
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal digits
+    #[arg(long, value_name = "DIGEST")]
+    pub sha256: Option<Sha256Digest>,
+    /// How long the upload may take, such as 15m [default: limits.upload_ttl]
+    #[arg(long, value_name = "TIME")]
+    pub expires_in: Option<Period>,
+}
+
+/// Arguments of everything that changes a session.
+#[derive(Debug, Args)]
+pub struct Steer {
+    /// The upload id
+    pub id: UploadId,
+    /// Who does it, for the audit trail
+    #[arg(long, env = "USER", default_value = "operator", hide_env_values = true)]
+    pub actor: String,
+}
+
+/// Arguments of `lazaret scan`.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Files, or folders with all files below them
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What they are said to be [default: what their bytes say]
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<MediaType>,
+}
+
+/// What to do with settings.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Config {
+    /// Check the settings without connecting to anything
+    Check,
+    /// Print the JSON Schema of the settings
+    Schema,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,30 @@
+//! `lazaret config`: check settings, print their schema.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::{cli::Output, output, settings::Settings};
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    file: &'a Path,
+    valid: bool,
+    settings: &'a Settings,
+}
+
+/// Checks the settings and connects to nothing. The JSON form shows what holds after defaults and environment.
+pub(super) fn check(named: Option<&Path>, form: Output) -> Result<()> {
+    let loaded = Settings::load(named)?;
+    match form {
+        Output::Table => anstream::println!("{}: the settings are valid", loaded.path.display()),
+        Output::Json => output::json(&Checked { file: &loaded.path, valid: true, settings: &loaded.settings })?,
+    }
+    Ok(())
+}
+
+/// Prints the JSON Schema.
+pub(super) fn schema() -> Result<()> {
+    output::json(&Settings::schema())
+}

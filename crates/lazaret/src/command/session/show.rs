@@ -1,0 +1,101 @@
+//! `lazaret session show`.
+
+use anyhow::{Context as _, Result};
+use comfy_table::Cell;
+use lazaret_core::{Finding, UploadId, ports::SessionStore};
+
+use super::{unknown, view::Story};
+use crate::{cli::Output, output, settings::Settings, wiring};
+
+pub(super) async fn run(settings: &Settings, id: UploadId, form: Output) -> Result<()> {
+    let sessions = wiring::sessions(settings).await?;
+    let session = sessions.get(id).await?.with_context(|| unknown(id))?;
+    let history = sessions.history(id).await.context("the story of the session cannot be read")?;
+    let story = Story::of(session, history);
+    match form {
+        Output::Json => output::json(&story),
+        Output::Table => {
+            print(&story);
+            Ok(())
+        }
+    }
+}
+
+fn print(story: &Story) {
+    output::print(&facts(story));
+    if !story.verdicts.is_empty() {
+        let mut table = output::table(&["scanner", "finding", "engine", "signatures", "ms"]);
+        for report in &story.verdicts {
+            table.add_row([
+                report.scanner.to_string(),
+                finding(&report.finding),
+                report.engine.engine.clone(),
+                output::or_dash(report.engine.signatures.as_ref()),
+                report.elapsed_ms.to_string(),
+            ]);
+        }
+        output::print(&table);
+    }
+    if !story.attempt_history.is_empty() {
+        let mut table = output::table(&["attempt", "worker", "began", "result", "error"]);
+        for attempt in &story.attempt_history {
+            table.add_row([
+                attempt.fence.to_string(),
+                attempt.worker.to_string(),
+                format!("{:.0}", attempt.began_at),
+                output::or_dash(attempt.result.as_ref()),
+                output::or_dash(attempt.error.as_ref()),
+            ]);
+        }
+        output::print(&table);
+    }
+    let mut table = output::table(&["when", "who", "what", "to", "reason", "detail"]);
+    for record in &story.audit {
+        table.add_row([
+            Cell::new(format!("{:.0}", record.at)),
+            Cell::new(&record.actor),
+            Cell::new(&record.action),
+            output::state(record.to),
+            Cell::new(output::or_dash(record.reason)),
+            Cell::new(output::or_dash(record.detail.as_ref())),
+        ]);
+    }
+    output::print(&table);
+}
+
+fn facts(story: &Story) -> comfy_table::Table {
+    let declared = &story.declared;
+    let mut rows = vec![
+        ("upload_id", story.upload_id.to_string()),
+        ("state", story.state.to_string()),
+        ("reason", output::or_dash(story.reason)),
+        ("detail", output::or_dash(story.detail.as_ref())),
+        ("tenant", story.tenant.clone()),
+        ("file_name", story.file_name.clone()),
+        ("declared", format!("{}, {} bytes", declared.media_type, declared.size)),
+        ("quarantined", format!("{}/{}", story.bucket, story.key)),
+    ];
+    if let Some(source) = &story.source {
+        let kind = output::or_dash(source.detected_type.as_ref());
+        rows.push(("found", format!("{kind}, {} bytes, sha256 {}", source.size, output::or_dash(source.sha256))));
+    }
+    if let Some(published) = &story.published {
+        rows.push(("published", format!("{}/{}", published.bucket, published.key)));
+        rows.push(("", format!("{}, {} bytes", published.content_type, published.size)));
+    }
+    rows.push(("attempts", story.attempts.to_string()));
+    rows.push(("created_at", format!("{:.0}", story.created_at)));
+    rows.push(("expires_at", format!("{:.0}", story.expires_at)));
+    if let Some(at) = story.original_deleted_at {
+        rows.push(("original", format!("deleted {at:.0}")));
+    }
+    output::pairs(rows)
+}
+
+fn finding(finding: &Finding) -> String {
+    match finding {
+        Finding::Clean => "clean".to_owned(),
+        Finding::Infected { signature } => format!("infected: {signature}"),
+        Finding::Unscannable { reason, detail } => format!("{reason}: {detail}"),
+    }
+}

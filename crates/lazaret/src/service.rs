@@ -1,0 +1,208 @@
+//! What runs until it is told to stop: worker, sweeper, telemetry.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use lazaret_core::{
+    ScannerName, Timestamp,
+    ports::{QueueError, StoreError},
+};
+use lazaret_pipeline::{Bus, Station, Sweeper, Worker, WorkerSettings};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    failure,
+    settings::Settings,
+    telemetry::{self, Probe, Readiness, Telemetry},
+    wiring::Wired,
+};
+
+/// How often gauges are read and histograms tidied.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Every how many times of these the scanners are asked for the age of their signatures.
+const SIGNATURES_EVERY: u32 = 12;
+
+/// Everything that a worker is made of.
+pub struct Service {
+    /// The station and its spool.
+    pub wired: Wired,
+    /// The queue.
+    pub bus: Bus,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("wired", &self.wired).finish_non_exhaustive()
+    }
+}
+
+/// Takes the port of `/healthz`, `/readyz` and `/metrics`.
+pub async fn bind_telemetry(settings: &Settings) -> Result<TcpListener> {
+    let address = settings.telemetry.listen;
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = if failure::is_taken(&error) { "it is taken" } else { "it cannot be bound" };
+        anyhow!("telemetry.listen = {address}: {advice} ({error}); choose another address")
+    })
+}
+
+/// Begins to record metrics. Once in a process.
+pub fn install_metrics(settings: &Settings) -> Result<PrometheusHandle> {
+    let names: Vec<ScannerName> = settings.scanners.iter().map(|scanner| scanner.name.clone()).collect();
+    telemetry::metrics::install(&names)
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+pub fn termination() -> Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    // The runtime ends it; nobody waits for a signal that never comes.
+    #[expect(clippy::disallowed_methods, reason = "it owns nothing and outlives nothing but the wait for a signal")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}
+
+impl Service {
+    /// An error where store or queue refuse us: waiting would not help. What is merely down is waited for.
+    pub async fn require_access(&self) -> Result<()> {
+        let station = &self.wired.station;
+        for bucket in [&station.settings.bucket, &station.settings.published_bucket] {
+            if let Err(error @ StoreError::Refused { .. }) = station.store.check(bucket).await {
+                return Err(error.into());
+            }
+        }
+        if let Err(error @ QueueError::Refused { .. }) = self.bus.queue.check().await {
+            return Err(error.into());
+        }
+        for slot in &station.scanners {
+            if let Err(error) = slot.scanner.check().await {
+                let advice = failure::advice_for(&error).unwrap_or_default();
+                warn!(error = &error as &dyn std::error::Error, advice, "a scanner does not answer, waiting for it");
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until `stop`, drains, and ends everything it began.
+    pub async fn run(self, settings: &Settings, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+        let Self { wired, bus, metrics } = self;
+        let station = Arc::clone(&wired.station);
+        info!(worker = %station.settings.worker_id, telemetry = %settings.telemetry.listen, "worker begins");
+        let readiness = Arc::new(Readiness::new(probes(&station, &bus)));
+        // Telemetry answers until the last delivery is done.
+        let done = CancellationToken::new();
+        let mut aside = JoinSet::new();
+        let served = telemetry::serve(listener, Telemetry { readiness, metrics: metrics.clone() }, done.clone());
+        aside.spawn(served);
+        aside.spawn(upkeep(wired, metrics, done.clone()));
+        let sweeper = Sweeper::new(Arc::clone(&station), settings.sweeper.grace.get());
+        aside.spawn(sweep(sweeper, settings.sweeper.interval.get(), stop.clone()));
+        let worker_settings = WorkerSettings {
+            concurrency: settings.worker.concurrency(),
+            drain_timeout: settings.worker.drain_timeout.get(),
+        };
+        Worker::new(station, bus, worker_settings).run(stop).await;
+        done.cancel();
+        while let Some(ended) = aside.join_next().await {
+            ended.context("a task broke off")??;
+        }
+        info!("worker ended");
+        Ok(())
+    }
+}
+
+fn probes(station: &Arc<Station>, bus: &Bus) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    let queue = Arc::clone(&bus.queue);
+    probes.push(Probe::new("queue", move || {
+        let queue = Arc::clone(&queue);
+        async move { queue.check().await }
+    }));
+    let asked = Arc::clone(station);
+    probes.push(Probe::new("sessions", move || {
+        let station = Arc::clone(&asked);
+        async move { station.sessions.check().await }
+    }));
+    let asked = Arc::clone(station);
+    probes.push(Probe::new("store", move || {
+        let station = Arc::clone(&asked);
+        async move {
+            station.store.check(&station.settings.bucket).await?;
+            station.store.check(&station.settings.published_bucket).await
+        }
+    }));
+    for slot in &station.scanners {
+        let scanner = Arc::clone(&slot.scanner);
+        probes.push(Probe::new(format!("scanner {}", scanner.name()), move || {
+            let scanner = Arc::clone(&scanner);
+            async move { scanner.check().await.map(drop) }
+        }));
+    }
+    let asked = Arc::clone(station);
+    probes.push(Probe::new("sandbox", move || {
+        let station = Arc::clone(&asked);
+        async move { station.transformer.self_test().await }
+    }));
+    probes
+}
+
+/// Gauges are read, and the recorder forgets what it need not keep.
+async fn upkeep(wired: Wired, metrics: PrometheusHandle, stop: CancellationToken) -> Result<()> {
+    let mut ticks = interval(UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        metrics.run_upkeep();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes need not be exact past 2^53")]
+        metrics::gauge!(telemetry::metrics::SPOOL_BYTES).set(wired.spool.used_bytes() as f64);
+        if count % SIGNATURES_EVERY == 0 {
+            stop.run_until_cancelled(signature_ages(&wired.station)).await;
+        }
+        count += 1;
+    }
+    Ok(())
+}
+
+async fn signature_ages(station: &Station) {
+    for slot in &station.scanners {
+        // A scanner that does not answer is the worker's to report.
+        if let Ok(engine) = slot.scanner.check().await
+            && let Some(made_at) = engine.signatures_at
+        {
+            let age = Timestamp::now().duration_since(made_at).as_secs_f64();
+            metrics::gauge!(telemetry::metrics::SIGNATURE_AGE, "scanner" => slot.scanner.name().to_string()).set(age);
+        }
+    }
+}
+
+async fn sweep(sweeper: Sweeper, every: Duration, stop: CancellationToken) -> Result<()> {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop.run_until_cancelled(sweeper.sweep(false)).await {
+            Some(Err(error)) => {
+                warn!(error = &error as &dyn std::error::Error, "the sweep ended early, will sweep again");
+            }
+            Some(Ok(report)) if !report.swept.is_empty() => info!(swept = report.swept.len(), "swept"),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    Ok(())
+}

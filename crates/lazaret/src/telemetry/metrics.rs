@@ -1,0 +1,96 @@
+//! The metrics of design section 7: described, and counters at zero from the start, so that a rate has a beginning.
+
+use anyhow::{Context as _, Result};
+use lazaret_core::ScannerName;
+use lazaret_pipeline::{SweptWhat, metrics as names};
+use lazaret_sandbox::ExitCause;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Age of a scanner's signatures, in seconds, by `scanner`.
+pub const SIGNATURE_AGE: &str = "lazaret_scanner_signature_age_seconds";
+/// Ends of processes in the jail, by `cause`.
+pub const JAIL_EXITS: &str = "lazaret_jail_exits_total";
+/// Bytes reserved in the spool.
+pub const SPOOL_BYTES: &str = "lazaret_spool_bytes";
+
+/// Upper bounds of the histograms: from a small object in a warm process to a gigabyte behind a slow scanner.
+const SECONDS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
+/// Installs the recorder of this process.
+pub fn install(scanners: &[ScannerName]) -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .context("histograms")?
+        .install_recorder()
+        .context("metrics are recorded already")?;
+    describe();
+    register(scanners);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(names::OBJECTS, "Objects settled, by outcome and reason.");
+    describe_histogram!(names::STAGE, "How long each stage took, in seconds.");
+    describe_gauge!(names::IN_FLIGHT, "Objects being worked on.");
+    describe_histogram!(names::EVENT_TO_SETTLED, "From the event's time to the commit, in seconds.");
+    describe_histogram!(names::SCANNER, "How long each scanner took, in seconds.");
+    describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds.");
+    describe_counter!(JAIL_EXITS, "Ends of processes in the jail, by cause.");
+    describe_gauge!(SPOOL_BYTES, "Bytes reserved in the spool.");
+    describe_counter!(names::DELIVERIES, "Deliveries, by result.");
+    describe_counter!(names::SWEPT, "What the sweeper removed.");
+}
+
+fn register(scanners: &[ScannerName]) {
+    for (outcome, reason) in names::object_labels() {
+        counter!(names::OBJECTS, "outcome" => outcome, "reason" => reason).absolute(0);
+    }
+    for result in names::DELIVERY_RESULTS {
+        counter!(names::DELIVERIES, "result" => *result).absolute(0);
+    }
+    for cause in ExitCause::ALL {
+        counter!(JAIL_EXITS, "cause" => cause.name()).absolute(0);
+    }
+    for what in SweptWhat::ALL {
+        counter!(names::SWEPT, "what" => what.as_str()).absolute(0);
+    }
+    for stage in names::STAGES {
+        drop(metrics::histogram!(names::STAGE, "stage" => *stage));
+    }
+    for scanner in scanners {
+        drop(metrics::histogram!(names::SCANNER, "scanner" => scanner.to_string()));
+    }
+    gauge!(names::IN_FLIGHT).set(0);
+    gauge!(SPOOL_BYTES).set(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use lazaret_core::Reason;
+
+    use super::*;
+
+    #[test]
+    fn every_counter_begins_at_zero() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            register(&["clamd".parse().unwrap()]);
+        });
+        let text = handle.render();
+        for reason in Reason::all() {
+            assert!(text.contains(&format!("reason=\"{reason}\"}} 0")), "{reason}: {text}");
+        }
+        for line in [
+            "lazaret_objects_total{outcome=\"published\",reason=\"none\"} 0",
+            "lazaret_jail_exits_total{cause=\"policy_violation\"} 0",
+            "lazaret_deliveries_total{result=\"settled\"} 0",
+            "lazaret_in_flight 0",
+            "lazaret_spool_bytes 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+}
