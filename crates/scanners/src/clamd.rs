@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod container;
 mod exchange;
 mod probe;
 mod reply;
@@ -23,7 +24,7 @@ use lazaret_core::{
     ports::{ScanError, Scanner},
 };
 use tokio::{sync::Semaphore, time::timeout};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub use address::{ClamdAddress, InvalidClamdAddress};
 use connection::Fault;
@@ -55,8 +56,8 @@ pub struct ClamdSettings {
     pub max_object_bytes: u64,
     /// How many objects are with clamd at once; more wait, within their deadlines. clamd's own `MaxThreads` is 10.
     pub max_connections: NonZeroUsize,
-    /// Whether clamd must have `AlertEncrypted` and `AlertExceedsMax`. Without them it calls clean what it never
-    /// looked at.
+    /// Whether "clean" about an archive counts only from a clamd that has `AlertEncrypted` and `AlertExceedsMax`, which
+    /// is found out by trying. Without them it calls clean what it never looked at.
     pub require_alerts: bool,
     /// The clock that signatures age by.
     pub now: fn() -> Timestamp,
@@ -93,7 +94,15 @@ pub struct ClamdScanner {
 #[derive(Debug, Default)]
 struct Known {
     version: Option<(EngineVersion, Instant)>,
-    alerts: Option<Instant>,
+    alerts: Option<(Alerts, Instant)>,
+}
+
+/// Whether clamd says what it could not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alerts {
+    On,
+    /// The setting that is missing.
+    Lacks(&'static str),
 }
 
 impl ClamdScanner {
@@ -105,7 +114,7 @@ impl ClamdScanner {
 
     async fn examine(&self, object: &Spooled) -> Result<(EngineVersion, Finding), ScanError> {
         let _slot = self.slots.acquire().await.map_err(|closed| self.unavailable(closed))?;
-        let mut before = self.engine().await?;
+        let (mut before, alerts) = self.engine().await?;
         let limit = self.settings.max_object_bytes.min(MAX_OBJECT_BYTES);
         if object.len() > limit {
             let detail = format!("{} bytes are longer than the limit of {limit}", object.len());
@@ -115,7 +124,7 @@ impl ClamdScanner {
             let finding = self.ask(object).await?;
             let after = self.version().await?;
             if after == before {
-                return Ok((before, finding));
+                return Ok((before, self.doubted(finding, alerts, object).await?));
             }
             debug!(scanner = %self.settings.name, ?before, ?after, "the engine changed during the scan");
             before = after;
@@ -146,20 +155,35 @@ impl ClamdScanner {
 
     /// The engine that would scan now, asked not long ago. Trouble here is clamd's own and never costs an object an
     /// attempt.
-    async fn engine(&self) -> Result<EngineVersion, ScanError> {
+    async fn engine(&self) -> Result<(EngineVersion, Alerts), ScanError> {
         let (version, alerts) = {
             let known = self.known();
-            let fresh = known.version.as_ref().filter(|(_, asked)| asked.elapsed() < KNOWN_FOR);
-            (fresh.map(|(version, _)| version.clone()), known.alerts.is_some_and(|asked| asked.elapsed() < KNOWN_FOR))
+            let version = known.version.as_ref().filter(|(_, asked)| asked.elapsed() < KNOWN_FOR);
+            let alerts = known.alerts.filter(|(_, asked)| asked.elapsed() < KNOWN_FOR);
+            (version.map(|(version, _)| version.clone()), alerts.map(|(alerts, _)| alerts))
         };
         let version = match version {
             Some(version) => self.fresh(version)?,
             None => self.version().await?,
         };
-        if !alerts {
-            self.prove_alerts().await?;
+        let alerts = match alerts {
+            Some(alerts) => alerts,
+            None => self.prove_alerts().await?,
+        };
+        Ok((version, alerts))
+    }
+
+    /// A clean answer about something with an inside, from a clamd that would not say what it skipped there.
+    async fn doubted(&self, finding: Finding, alerts: Alerts, object: &Spooled) -> Result<Finding, ScanError> {
+        let (Finding::Clean, Alerts::Lacks(setting)) = (&finding, alerts) else { return Ok(finding) };
+        let object = object.clone();
+        let has_inside = tokio::task::spawn_blocking(move || container::has_inside(&object)).await;
+        let has_inside = has_inside.map_err(io::Error::other).flatten();
+        if !has_inside.map_err(|source| ScanError::Spool { scanner: self.settings.name.clone(), source })? {
+            return Ok(finding);
         }
-        Ok(version)
+        let detail = format!("clamd without `{setting} yes` does not say what it skips in an archive");
+        Ok(Finding::Unscannable { reason: HoldReason::ScanLimits, detail })
     }
 
     async fn version(&self) -> Result<EngineVersion, ScanError> {
@@ -181,29 +205,41 @@ impl ClamdScanner {
     }
 
     /// Two archives that a clamd with the right settings does not call clean.
-    async fn prove_alerts(&self) -> Result<(), ScanError> {
+    async fn prove_alerts(&self) -> Result<Alerts, ScanError> {
         if !self.settings.require_alerts {
-            return Ok(());
+            return Ok(Alerts::On);
         }
         let archives = [
             (probe::encrypted(), HoldReason::Encrypted, "AlertEncrypted"),
             (probe::nested(), HoldReason::ScanLimits, "AlertExceedsMax"),
         ];
+        let mut alerts = Alerts::On;
         for (archive, expected, setting) in archives {
             let answer = exchange::bytes(&self.settings.address, &archive).await;
             let answer = answer.map_err(|error| self.unavailable(error))?;
             match reply::finding(&answer, Subject::Stream) {
                 Some(Finding::Unscannable { reason, .. }) if reason == expected => {}
                 Some(Finding::Clean | Finding::Infected { .. } | Finding::Unscannable { .. }) => {
-                    return Err(
-                        self.unavailable(format!("it hides what it skips: set {setting} yes in its clamd.conf"))
-                    );
+                    alerts = Alerts::Lacks(setting);
                 }
                 None => return Err(self.unavailable(format!("it cannot scan: {:?}", shown(&answer)))),
             }
         }
-        self.known().alerts = Some(Instant::now());
-        Ok(())
+        self.remember(alerts);
+        Ok(alerts)
+    }
+
+    /// Says it once, and again when it changes.
+    fn remember(&self, alerts: Alerts) {
+        let before = self.known().alerts.replace((alerts, Instant::now())).map(|(before, _)| before);
+        if let Alerts::Lacks(setting) = alerts
+            && before != Some(alerts)
+        {
+            warn!(
+                scanner = %self.settings.name,
+                "clamd hides what it skips, so archives are held: set {setting} yes in its clamd.conf"
+            );
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
