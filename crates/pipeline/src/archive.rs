@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use lazaret_core::{HoldReason, MediaType, Spooled};
+use lazaret_core::{HoldReason, MediaType, Spooled, ports::Decision};
 use zip::unstable::read::ZipIterable;
 
 use crate::detect::PositionedReader;
@@ -65,6 +65,16 @@ fn is_encrypted_locally(object: &Spooled, header_start: u64) -> io::Result<bool>
 
 fn limits(detail: String) -> Opaque {
     Opaque { reason: HoldReason::ScanLimits, detail }
+}
+
+/// What scanners and archive come to together: a finding about the bytes first, then what was seen in the archive
+/// itself, which knows its reason better than a scanner that met a limit.
+pub(crate) fn first_of(scanned: Option<Decision>, opaque: Option<&Opaque>) -> Option<Decision> {
+    let hold = |opaque: &Opaque| Decision::Hold { reason: opaque.reason, detail: opaque.detail.clone() };
+    match scanned {
+        Some(Decision::Reject { .. }) => scanned,
+        Some(Decision::Publish(_) | Decision::Hold { .. }) | None => opaque.map(hold).or(scanned),
+    }
 }
 
 fn is_zip(media_type: &MediaType) -> bool {

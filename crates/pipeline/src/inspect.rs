@@ -9,7 +9,7 @@ use lazaret_core::{
 use thiserror::Error;
 
 use crate::{
-    archive::{Opaque, opaque_members},
+    archive::{Opaque, first_of, opaque_members},
     detect::{DetectError, detect},
     scan::{ScanStageError, Scanned, scan},
     station::Station,
@@ -81,7 +81,7 @@ pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspect
         return Ok(Inspection { decision, ..found });
     }
     let Scanned { reports, decision } = scan(station, &policy, object, &[]).await?;
-    let decision = decision.or_else(|| opaque.map(|Opaque { reason, detail }| Decision::Hold { reason, detail }));
+    let decision = first_of(decision, opaque.as_ref());
     if decision.is_some() || policy.action == Action::AsIs {
         return Ok(Inspection { reports, decision, ..found });
     }

@@ -16,7 +16,7 @@ use tracing::{Span, info, info_span, warn};
 
 use super::{PassageError, Passed, clean_up, clean_up::Copies};
 use crate::{
-    archive::{Opaque, opaque_members},
+    archive::{Opaque, first_of, opaque_members},
     detect::DetectError,
     metrics::{self, stage},
     publish::{Copy, publish},
@@ -144,8 +144,7 @@ impl Attempt<'_> {
         let scanning = scan(self.station, policy, spooled, overrides);
         let Scanned { reports, decision } = stage("scan", info_span!("scan"), scanning).await?;
         let opaque = accepted.opaque.as_ref().filter(|opaque| !overrides.contains(&opaque.reason));
-        let hold = |opaque: &Opaque| Decision::Hold { reason: opaque.reason, detail: opaque.detail.clone() };
-        if let Some(decision) = decision.or_else(|| opaque.map(hold)) {
+        if let Some(decision) = first_of(decision, opaque) {
             return conclude(decision, reports);
         }
         let image = match policy.action {
