@@ -21,7 +21,7 @@ use crate::layer::Layer;
 /// Which program is jailed, and what one job of it may cost.
 #[derive(Debug, Clone)]
 pub struct JailSettings {
-    /// Absolute path of the program, which calls [`crate::jail::run`].
+    /// Path of the program, which calls [`crate::jail::run`].
     pub program: PathBuf,
     /// Memory a job may use beyond its input and output, in bytes.
     pub memory_bytes: u64,
@@ -94,7 +94,10 @@ pub enum JailError {
 
 impl Jail {
     /// A jail with these settings. `observer` is told of every child's end.
-    pub fn new(settings: JailSettings, observer: ExitObserver) -> Result<Self, JailError> {
+    pub fn new(mut settings: JailSettings, observer: ExitObserver) -> Result<Self, JailError> {
+        // Children start in the root folder, where a relative path would mean another file.
+        settings.program = std::path::absolute(&settings.program)
+            .map_err(|source| JailError::Start { program: settings.program.clone(), source })?;
         let spawner = Spawner::start(settings.program.clone())?;
         let slots = Arc::new(Semaphore::new(settings.concurrency.max(1)));
         Ok(Self { settings: Arc::new(settings), spawner, slots, observer })

@@ -77,10 +77,10 @@ async fn memory_ends_at_its_limit() {
 async fn time_ends_at_its_limit() {
     let detail = stopped("spin", ExitCause::CpuTime, HoldReason::TransformTimeout).await;
     assert!(detail.contains("300 ms"), "{detail}");
-    let cell = Cell::new(JailSettings { wall_time: Duration::from_millis(500), ..settings(misbehave()) });
+    let cell = Cell::new(JailSettings { wall_time: Duration::from_millis(1500), ..settings(misbehave()) });
     let outcome = cell.give("hang").await.unwrap();
     assert!(
-        matches!(&outcome, TransformOutcome::Stopped { reason: HoldReason::TransformTimeout, detail } if detail.contains("500 ms")),
+        matches!(&outcome, TransformOutcome::Stopped { reason: HoldReason::TransformTimeout, detail } if detail.contains("1500 ms")),
         "{outcome:?}"
     );
     assert_eq!(cell.ends(), [ExitCause::WallTime]);

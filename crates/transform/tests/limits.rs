@@ -50,7 +50,7 @@ async fn a_pixel_bomb_is_refused_from_its_header() {
     png[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
     let started = Instant::now();
     let detail = refused("png", &png, ImageLimits::default(), RejectReason::PixelLimit).await;
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(2));
     assert_eq!(detail, "50000x50000 are 2500000000 pixels, 50000000 are allowed");
 
     let small = ImageLimits { max_pixels: 15, ..ImageLimits::default() };

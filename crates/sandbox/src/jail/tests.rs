@@ -50,6 +50,10 @@ fn a_case() {
         "cpu" => spin_with_timer(),
         "seccomp" => File::open("/etc/hostname").is_ok() && seccomp(),
         "seccomp-executable" => executable(),
+        #[cfg(target_arch = "x86_64")]
+        "seccomp-x32" => other_abi::x32(),
+        #[cfg(target_arch = "x86_64")]
+        "seccomp-i386" => other_abi::i386(),
         "seccomp-foreign-descriptor" => write_elsewhere(),
         _ => false,
     };
@@ -177,4 +181,44 @@ fn write_elsewhere() -> bool {
     syscalls::allow_only_needed().unwrap();
     rustix::io::write(io::stderr(), b"").unwrap();
     rustix::io::write(io::stdout(), b"x").is_err()
+}
+
+/// The same numbers mean other calls under the kernel's other two ways in.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "only raw calls take the other ways into the kernel")]
+mod other_abi {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::{case, syscalls};
+
+    #[test]
+    fn the_filter_alone_kills_for_other_ways_into_the_kernel() {
+        assert_eq!(case("seccomp-x32").signal(), Some(libc::SIGSYS));
+        // A kernel without the 32-bit entry answers with a fault.
+        let signal = case("seccomp-i386").signal();
+        assert!(matches!(signal, Some(libc::SIGSYS | libc::SIGSEGV)), "{signal:?}");
+    }
+
+    /// `write`, which is allowed by its ordinary number.
+    pub(super) fn x32() -> bool {
+        const X32: i64 = 0x4000_0000;
+        syscalls::allow_only_needed().unwrap();
+        // SAFETY: nothing is written from an empty buffer.
+        unsafe { libc::syscall(X32 + libc::SYS_write, 2, [0_u8; 0].as_ptr(), 0) < 0 }
+    }
+
+    /// Number 9 is `mmap` here and `link` there.
+    pub(super) fn i386() -> bool {
+        syscalls::allow_only_needed().unwrap();
+        let result: u64;
+        // SAFETY: `link` with two null pointers touches no memory; the kernel may clobber r8 to r11.
+        unsafe {
+            std::arch::asm!(
+                "mov {rbx}, rbx", "xor ebx, ebx", "int 0x80", "mov rbx, {rbx}",
+                rbx = out(reg) _, inlateout("rax") 9_u64 => result, in("rcx") 0_u64,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            );
+        }
+        result != 0
+    }
 }

@@ -20,6 +20,8 @@ use crate::{
 
 /// Place, size, duration and flags of a frame, before its chunks.
 pub(super) const FRAME_HEADER: usize = 16;
+/// The least: hundreds of frames share the CPU time of one job.
+const EFFORT: i32 = 0;
 const ANIMATED: u8 = 0x02;
 const WITH_ALPHA: u8 = 0x10;
 /// The flags of a frame: disposed of, not blended. The other six are reserved.
@@ -57,7 +59,7 @@ pub(super) fn reencode(
     output.append(&loop_count(chunks).to_le_bytes())?;
     for frame in &frames {
         let image = colour::to_srgb(frame.decode(source)?, profile.as_deref());
-        frame.write(&encode(source, &image, quality)?, output)?;
+        frame.write(&encode(source, &image, quality, EFFORT)?, output)?;
     }
     let size = u32::try_from(output.len() - 8).map_err(|_| output_full())?;
     output.written_from(4)[..4].copy_from_slice(&size.to_le_bytes());
