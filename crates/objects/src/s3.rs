@@ -41,7 +41,9 @@ pub struct S3Store {
     checksums: Checksums,
     sse: Option<ServerSideEncryption>,
     timeouts: Timeouts,
+    /// Longer objects are uploaded in parts.
     multipart_above_bytes: u64,
+    /// The most entries of one page of a listing. None: as many as the store gives.
     page_size: Option<i32>,
 }
 

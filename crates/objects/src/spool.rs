@@ -98,7 +98,7 @@ impl Spool {
     pub fn new(settings: SpoolSettings) -> Result<Self, SpoolError> {
         let probe = || {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.dir)?;
-            file::seal(file::unnamed(&settings.dir, 1)?)
+            file::read_only(&file::unnamed(&settings.dir, 1)?)
         };
         probe().map_err(|source| SpoolError::System { dir: settings.dir.clone(), source })?;
         let units = usize::try_from(units(settings.budget_bytes)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -173,7 +173,10 @@ impl Spool {
 
 impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool").field("settings", &self.settings).field("used_bytes", &self.used_bytes()).finish()
+        f.debug_struct("Spool")
+            .field("settings", &self.settings)
+            .field("used_bytes", &self.used_bytes())
+            .finish_non_exhaustive()
     }
 }
 

@@ -27,7 +27,7 @@ const MAX_RECEIVE: usize = 10;
 const MAX_DEAD_LETTERS: usize = 1000;
 
 /// The longest a message is put back for: a month, which no clock overflows at.
-const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_DELAY: Duration = Duration::from_hours(30 * 24);
 
 /// Settings of the embedded queue.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub struct EmbeddedSettings {
 
 impl Default for EmbeddedSettings {
     fn default() -> Self {
-        Self { visibility_timeout: Duration::from_secs(60), wait_time: Duration::from_secs(20), capacity: 1_000_000 }
+        Self { visibility_timeout: Duration::from_mins(1), wait_time: Duration::from_secs(20), capacity: 1_000_000 }
     }
 }
 

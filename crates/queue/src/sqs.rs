@@ -27,7 +27,7 @@ const MAX_BATCH: usize = 10;
 /// The longest long poll, and the longest a message can be hidden
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>).
 const MAX_WAIT: Duration = Duration::from_secs(20);
-const MAX_HIDDEN: Duration = Duration::from_secs(12 * 3600);
+const MAX_HIDDEN: Duration = Duration::from_hours(12);
 
 /// The most attributes of a message; one of them is ours in a dead letter.
 const MAX_ATTRIBUTES: usize = 10;
@@ -37,6 +37,10 @@ const REASON: &str = "lazaret-reason";
 
 /// The longest reason that is sent, in characters.
 const MAX_REASON_CHARS: usize = 500;
+
+/// The longest body of a dead letter. A message may have used all of the 256 KiB that queues take by default, and the
+/// reason must still fit beside it.
+const MAX_DEAD_LETTER_BYTES: usize = 240 * 1024;
 
 /// Requests are tried this often; what still fails is up to the worker, which can wait for longer.
 const ATTEMPTS: u32 = 3;
@@ -111,8 +115,8 @@ impl SqsQueue {
 
     async fn bury(&self, url: &str, delivery: &Delivery, reason: &str) -> Result<(), QueueError> {
         let asked = Asked::new(url, "take a dead letter");
-        let mut request =
-            self.client.send_message().queue_url(url).message_body(String::from_utf8_lossy(&delivery.body));
+        let body = &delivery.body[..delivery.body.len().min(MAX_DEAD_LETTER_BYTES)];
+        let mut request = self.client.send_message().queue_url(url).message_body(String::from_utf8_lossy(body));
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
         let reason = if reason.is_empty() { "no reason was given".to_owned() } else { reason };
         let ours = (REASON, reason.as_str());

@@ -2,8 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
 use lazaret_core::ports::StoreError;
 
 /// Longest cause that is kept: the text comes from the store.

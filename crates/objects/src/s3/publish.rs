@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::{
     config::{Builder, StalledStreamProtectionConfig},
     types::{
@@ -9,7 +10,6 @@ use aws_sdk_s3::{
         ServerSideEncryption as SdkEncryption,
     },
 };
-use aws_smithy_types::timeout::TimeoutConfig;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lazaret_core::{
     Sha256Digest, Spooled, VersionId,
@@ -23,7 +23,7 @@ use super::{
     failure::{self, Asked},
 };
 
-/// The longest object that one CopyObject takes
+/// The longest object that one `CopyObject` takes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
 const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -138,8 +138,8 @@ impl S3Store {
         let headers = request.headers;
         let (sse, kms_key) = self.encryption();
         let algorithm = (self.checksums == Checksums::WhenSupported).then_some(ChecksumAlgorithm::Sha256);
-        let begin = asked("begin the upload of", request);
-        let begun = self
+        let asked_to_begin = asked("begin the upload of", request);
+        let upload = self
             .client
             .create_multipart_upload()
             .bucket(request.bucket.as_str())
@@ -153,8 +153,8 @@ impl S3Store {
             .set_checksum_algorithm(algorithm)
             .send()
             .await
-            .map_err(|error| begin.failed(&error))?;
-        let upload = begun.upload_id().ok_or_else(|| begin.refused("the answer has no upload id"))?;
+            .map_err(|error| asked_to_begin.failed(&error))?;
+        let upload = upload.upload_id().ok_or_else(|| asked_to_begin.refused("the answer has no upload id"))?;
         let put = self.put_parts(request, spooled, upload).await;
         if put.is_err() {
             // The sweeper aborts what this cannot.

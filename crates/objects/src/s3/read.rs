@@ -29,9 +29,8 @@ impl S3Store {
             Ok(answer) => answer,
             Err(error) => {
                 return match (failure::answer(&error), version) {
-                    (Some((404, _)), _) => Ok(None),
-                    // A delete marker is a version, but not an object.
-                    (Some((405, _)), Some(_)) => Ok(None),
+                    // 405: a delete marker is a version, but not an object.
+                    (Some((404, _)), _) | (Some((405, _)), Some(_)) => Ok(None),
                     // The answer to HEAD has no body that would say what is wrong. A version id that the store never
                     // gave out is one reason, and an event from outside may name one: if the key alone is fine, it
                     // was the version.

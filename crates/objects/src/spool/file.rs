@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-/// A file in memory (memfd_create(2)) that can be sealed.
+/// A file in memory (`memfd_create(2)`) that can be sealed.
 pub(super) fn memory() -> io::Result<File> {
     Ok(memfd_create("lazaret-spool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into())
 }
@@ -60,7 +60,7 @@ pub(super) fn seal_memory(file: File) -> io::Result<File> {
 
 /// Gives up the right to write. A file on disk cannot be sealed, but a descriptor that was opened for reading cannot
 /// be made to write by those it is handed to.
-pub(super) fn seal(file: File) -> io::Result<File> {
+pub(super) fn read_only(file: &File) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.into())
 }
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         file.write_all(b"bytes").unwrap();
         let mut text = String::new();
-        seal(file).unwrap().read_to_string(&mut text).unwrap();
+        read_only(&file).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "bytes");
     }
 

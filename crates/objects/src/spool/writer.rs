@@ -135,7 +135,7 @@ impl Output {
     }
 
     fn seal(self) -> io::Result<Spooled> {
-        let file = if self.in_memory { file::seal_memory(self.file)? } else { file::seal(self.file)? };
+        let file = if self.in_memory { file::seal_memory(self.file)? } else { file::read_only(&self.file)? };
         let sha256 = Sha256Digest::from_bytes(self.hash.finalize().into());
         Ok(Spooled::new(file, self.position, sha256, self.reservation))
     }

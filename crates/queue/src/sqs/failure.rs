@@ -2,9 +2,11 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use lazaret_core::ports::QueueError;
+use aws_sdk_sqs::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use lazaret_core::{error::Cause, ports::QueueError};
 
 /// Longest cause that is kept: the text comes from the server.
 const MAX_CAUSE_CHARS: usize = 400;
@@ -92,7 +94,7 @@ fn is_passing(status: u16, code: &str) -> bool {
     status >= 500 || status == 429 || code.contains("Throttl") || code.contains("OverLimit") || code == "InternalError"
 }
 
-fn said(text: &str) -> Box<Said> {
+fn said(text: &str) -> Cause {
     Box::new(Said(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE_CHARS).collect()))
 }
 

@@ -28,7 +28,7 @@ impl SqsSettings {
             endpoint: None,
             region: None,
             wait_time: Duration::from_secs(20),
-            visibility_timeout: Duration::from_secs(60),
+            visibility_timeout: Duration::from_mins(1),
             dead_letter_url: None,
             credentials: None,
         }

@@ -98,6 +98,16 @@ async fn a_dead_letter_keeps_its_attributes_and_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn a_message_of_the_longest_size_still_becomes_a_dead_letter() {
+    let rig = rig(true).await;
+    rig.queue.send(&"x".repeat(256 * 1024)).await.unwrap();
+    let taken = rig.queue.receive(1).await.unwrap().pop().unwrap();
+    rig.queue.dead_letter(&taken, "not JSON").await.unwrap();
+    let letters = rig.dead_letters().await.unwrap();
+    assert_eq!((letters[0].0.len(), letters[0].1.as_str()), (MAX_DEAD_LETTER_BYTES, "not JSON"));
+}
+
+#[tokio::test]
 async fn a_missing_queue_is_refused_and_a_dead_server_is_unavailable() {
     let rig = rig(false).await;
     let mut settings = SqsSettings::new(format!("{}-not", rig.queue.url));

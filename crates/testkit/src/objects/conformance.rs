@@ -312,7 +312,7 @@ async fn a_missing_bucket_is_refused(setup: Setup<'_>) -> Result<()> {
         Err(StoreError::Refused { .. }) => {}
         other => bail!("publishing to a missing bucket ended in {other:?}"),
     }
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let url = setup.store.presign_put(setup.bucket, &"quarantine/signed".parse()?, &"image/png".parse()?, hour).await?;
     ensure!(url.contains("quarantine/signed"), "the signed URL names another key");
     Ok(())

@@ -133,7 +133,8 @@ impl MemoryObjectStore {
         ListedUpload { key: key.parse().expect("a valid key"), multipart_id, initiated_at: Some(now) }
     }
 
-    /// Changes the bytes of the newest version of an object behind everybody's back, without a new version or ETag.
+    /// Changes the bytes of the newest version of an object behind everybody's back, without a new version or
+    /// `ETag`.
     pub fn corrupt(&self, bucket: &str, key: &str, bytes: &[u8]) {
         let mut state = self.state();
         let versions = state.buckets.get_mut(bucket).and_then(|bucket| bucket.get_mut(key));

@@ -196,3 +196,28 @@ impl Queue for MemoryQueue {
         self.begin(QueueOperation::Check)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_record_says_what_became_of_each_message() {
+        let queue = MemoryQueue::new();
+        let ids = [queue.push("a"), queue.push("b"), queue.push("c")];
+        let taken = queue.receive(10).await.unwrap();
+        queue.fail(QueueOperation::Acknowledge, 1);
+        assert!(queue.acknowledge(&taken[0].tag).await.is_err());
+        queue.acknowledge(&taken[0].tag).await.unwrap();
+        queue.retry_after(&taken[1].tag, Duration::from_secs(5)).await.unwrap();
+        queue.dead_letter(&taken[2], "garbage").await.unwrap();
+        let became = [
+            Settled::Acknowledged,
+            Settled::Returned(Duration::from_secs(5)),
+            Settled::DeadLettered("garbage".to_owned()),
+        ];
+        let expected: Vec<_> = ids.into_iter().zip(became).collect();
+        assert_eq!(queue.until_settled(3).await, expected);
+        assert_eq!(queue.calls(QueueOperation::Acknowledge), 2);
+    }
+}

@@ -80,6 +80,20 @@ async fn a_body_that_stalls_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_fetch_dropped_midway_gives_its_space_back() {
+    let server = Scripted::object("ETag: \"tag\"\r\nContent-Length: 10", "12345", Then::Stall).await;
+    let (store, dir) = server.store().await;
+    let head = head_of(10);
+    {
+        let mut fetch = std::pin::pin!(store.fetch(&head));
+        assert!(tokio::time::timeout(Duration::from_millis(300), &mut fetch).await.is_err());
+        assert_eq!(store.spool.used_bytes(), 10);
+    }
+    assert_eq!(store.spool.used_bytes(), 0);
+    assert_eq!(entries(&dir.path().join("spool")), 0);
+}
+
+#[tokio::test]
 async fn a_body_that_ends_early_is_an_error() {
     let server = Scripted::object("ETag: \"tag\"\r\nContent-Length: 10", "12345", Then::Close).await;
     let error = fetch(&server, 10).await;
