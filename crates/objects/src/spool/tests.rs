@@ -191,3 +191,18 @@ fn the_folder_is_made_for_us_alone_and_a_bad_one_is_named() {
     let error = Spool::new(settings).unwrap_err();
     assert!(matches!(error, SpoolError::System { .. }) && error.to_string().contains("file"), "{error}");
 }
+
+#[tokio::test]
+async fn a_disk_without_room_is_an_error_that_names_the_folder() {
+    // A tmpfs refuses more than it is large without filling it up.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let shm = rustix::fs::statvfs(dir.path()).unwrap();
+    let len = shm.f_blocks * shm.f_frsize + 1;
+    let settings = SpoolSettings { dir: dir.path().to_owned(), budget_bytes: len, memory_limit_bytes: 0 };
+    let spool = Spool::new(settings).unwrap();
+    let reservation = spool.reserve(len).await.unwrap();
+    let error = spool.begin(reservation, len).await.unwrap_err().about("b/k");
+    let StoreError::Spool { dir: named, source } = &error else { panic!("{error:?}") };
+    assert_eq!((named.as_str(), source.kind()), (dir.path().to_str().unwrap(), ErrorKind::StorageFull));
+    assert_eq!(spool.used_bytes(), 0);
+}
