@@ -20,6 +20,11 @@ pub struct Cli {
     environment: BTreeMap<String, String>,
 }
 
+/// The variable that sets a setting: `worker.lease` is `LAZARET__WORKER__LEASE`.
+pub fn variable(key: &str) -> String {
+    format!("LAZARET__{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// What `session create` prints.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Created {
@@ -96,8 +101,7 @@ impl Cli {
 
     /// Sets one setting over the file: `("worker.lease", "3s")`.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
-        let name = format!("LAZARET__{}", key.to_uppercase().replace('.', "__"));
-        self.environment.insert(name, value.into());
+        self.environment.insert(variable(key), value.into());
     }
 
     /// The command, to which a subcommand is to be added.
@@ -158,9 +162,9 @@ impl Cli {
     }
 }
 
-/// Sends `bytes` to a session's URL with the headers that were signed.
-pub async fn put(created: &Created, bytes: Vec<u8>) -> Result<()> {
-    let mut request = reqwest::Client::builder().no_proxy().build()?.put(&created.put_url).body(bytes);
+/// Sends `body` to a session's URL with the headers that were signed.
+pub async fn put(created: &Created, body: impl Into<reqwest::Body>) -> Result<()> {
+    let mut request = reqwest::Client::builder().no_proxy().build()?.put(&created.put_url).body(body);
     for (name, value) in &created.headers {
         request = request.header(name, value);
     }

@@ -3,6 +3,7 @@
 use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -10,14 +11,14 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, variable},
     program::{Running, lazaret},
     servers::{Servers, s3_client},
     store::Store,
     wait::until,
 };
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// What `lazaret dev --output json` says first.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Ready {
     pub secret_access_key: String,
     /// The bucket.
     pub bucket: String,
+    /// Where `/metrics` and its relatives answer.
+    pub telemetry: String,
 }
 
 /// A running `lazaret dev`. Dereferences to the command line over its settings.
@@ -61,14 +64,24 @@ impl DerefMut for Dev {
 }
 
 impl Dev {
-    /// Starts it over `folder`/data with the shared clamd and these settings in its environment, and waits until it
-    /// is ready.
-    pub async fn start(folder: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+    /// Starts it over `folder`/data with the shared clamd and these settings in the environment, and waits until it is
+    /// ready. The command line gets the same settings.
+    pub async fn start(folder: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(folder, settings, |_| {}).await
+    }
+
+    /// [`Dev::start`] with something changed about the command.
+    pub async fn start_with(
+        folder: &Path,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let servers = Servers::from_environment()?;
         let mut command = lazaret();
         command.args(["dev", "--listen", "127.0.0.1:0", "--output", "json", "--data-dir"]).arg(folder.join("data"));
-        command.env("LAZARET__SCANNER__0__ADDRESS", format!("unix:{}", servers.clamd_socket.display()));
-        command.envs(environment.iter().copied());
+        command.arg("--clamd").arg(format!("unix:{}", servers.clamd_socket.display()));
+        command.envs(settings.iter().map(|(key, value)| (variable(key), *value)));
+        change(&mut command);
         let mut process = Running::start(&mut command, folder, "dev")?;
         let line = until("lazaret dev is ready", READY_WITHIN, async || {
             process.ensure_up()?;
@@ -78,7 +91,10 @@ impl Dev {
         let ready: Ready = serde_json::from_str(&line).with_context(|| format!("it says first: {line}"))?;
         let client = s3_client(&ready.endpoint, &ready.access_key_id, &ready.secret_access_key);
         let store = Store { client, bucket: ready.bucket.clone() };
-        let cli = Cli::new(ready.config.clone());
+        let mut cli = Cli::new(ready.config.clone());
+        for (key, value) in settings {
+            cli.set(key, *value);
+        }
         Ok(Self { ready, store, process, cli })
     }
 }

@@ -93,18 +93,13 @@ impl Station {
 
     /// A worker, once it says that it is ready.
     pub async fn worker(&self, name: &str) -> Result<Running> {
-        let mut worker = self.start_worker(name)?;
+        let mut worker = Running::start(self.command().arg("worker"), self.folder.path(), name)?;
         until_true("the worker is ready", READY_WITHIN, async || {
             worker.ensure_up()?;
             Ok(self.get("/readyz").await.is_ok_and(|(status, _)| status == 200))
         })
         .await?;
         Ok(worker)
-    }
-
-    /// A worker that was just started.
-    pub fn start_worker(&self, name: &str) -> Result<Running> {
-        Running::start(self.command().arg("worker"), self.folder.path(), name)
     }
 
     /// Status and body of a path of the telemetry listener.
@@ -201,6 +196,17 @@ impl Queue {
         }
         Ok(taken)
     }
+}
+
+/// The message that S3 would send.
+pub fn notification(bucket: &str, key: &str) -> String {
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": { "bucket": { "name": bucket }, "object": { "key": key } },
+    }] })
+    .to_string()
 }
 
 /// The server itself tells the queue of every object that is created.

@@ -60,12 +60,18 @@ impl Store {
         self.keys("quarantine/").await
     }
 
-    /// An object with everything the server says of it.
-    pub async fn fetch(&self, key: &str) -> Result<Fetched> {
+    /// The answer to a GET, its body still to be read.
+    pub async fn get(&self, key: &str) -> Result<reqwest::Response> {
         let presigning = PresigningConfig::expires_in(URL_VALID_FOR)?;
         let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(presigning).await?;
         let answer = reqwest::Client::builder().no_proxy().build()?.get(request.uri()).send().await?;
         ensure!(answer.status().is_success(), "GET {key} answers {}", answer.status());
+        Ok(answer)
+    }
+
+    /// An object with everything the server says of it.
+    pub async fn fetch(&self, key: &str) -> Result<Fetched> {
+        let answer = self.get(key).await?;
         let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let body = answer.bytes().await?.to_vec();

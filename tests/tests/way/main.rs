@@ -1,6 +1,19 @@
 //! The way of an object: the real program, real servers, a bucket, queue and database for each test.
 
+mod crowd;
+mod dev;
+mod first_errors;
+mod large;
+mod never_published;
+mod overwritten;
 mod queue;
+mod scan;
+mod secrets;
+mod steering;
+mod sweep;
+mod termination;
+
+use std::time::Duration;
 
 /// Long enough for a loaded machine; a test that works never waits this long.
-const SETTLED_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);

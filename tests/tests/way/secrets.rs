@@ -1,0 +1,98 @@
+//! No credential, signature or token in a log, a metric or a record, whatever the log level.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use lazaret_tests::{
+    cli::{Cli, Created},
+    dev::Dev,
+    objects::{Upload, contains, eicar},
+    program::Running,
+    servers::SECRET_ACCESS_KEY,
+    station::Station,
+};
+
+use crate::SETTLED_WITHIN;
+
+#[tokio::test]
+async fn a_worker_at_trace_level_tells_no_secret() -> Result<()> {
+    let station = Station::new().await?;
+    let mut command = station.command();
+    let folder = station.folder.path();
+    let worker = Running::start(command.arg("worker").env("RUST_LOG", "trace"), folder, "worker")?;
+    let created = pass_all_ways(&station).await?;
+    let metrics = station.metrics().await?;
+    let log = worker.stderr()?;
+    assert!(log.lines().count() > 100, "the log is not at trace level: {log}");
+    let secrets = secrets(SECRET_ACCESS_KEY, &created)?;
+    assert_silent("/metrics", metrics.text().as_bytes(), &secrets);
+    assert_folder_silent(folder, &secrets, &["lazaret.toml"])
+}
+
+#[tokio::test]
+async fn lazaret_dev_at_trace_level_tells_no_secret() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let dev = Dev::start_with(folder.path(), &[], |command| {
+        command.env("RUST_LOG", "trace");
+    })
+    .await?;
+    let created = pass_all_ways(&dev).await?;
+    let metrics = reqwest::get(format!("{}/metrics", dev.ready.telemetry)).await?.text().await?;
+    let secrets = secrets(&dev.ready.secret_access_key, &created)?;
+    assert_silent("/metrics", metrics.as_bytes(), &secrets);
+    assert!(dev.process.stderr()?.lines().count() > 100, "the log is not at trace level");
+    let told = dev.process.stdout()?;
+    let (_, later) = told.split_once('\n').context("no first line")?;
+    assert_silent("stdout", later.as_bytes(), &secrets);
+    // Its own settings, and the first line for whoever started it, are how the credentials are told.
+    assert_folder_silent(folder.path(), &secrets, &["lazaret.toml", "credentials", "dev.out"])
+}
+
+/// Published, rejected, and a failed command at trace level.
+async fn pass_all_ways(cli: &Cli) -> Result<Vec<Created>> {
+    let mut all = Vec::new();
+    for upload in [
+        Upload::fixture("photo-gps-rotated.jpg", "image/jpeg")?,
+        Upload::fixture("page.pdf", "application/pdf")?,
+        Upload::new("eicar.txt", "text/plain", eicar()),
+    ] {
+        all.push(cli.submit(&upload).await?);
+    }
+    for created in &all {
+        cli.settled(&created.upload_id, SETTLED_WITHIN).await?;
+    }
+    Ok(all)
+}
+
+/// The key itself, every signature, and whatever else of the URLs lets somebody in.
+fn secrets(secret_access_key: &str, created: &[Created]) -> Result<Vec<String>> {
+    let mut secrets = vec![secret_access_key.to_owned(), "X-Amz-Signature=".to_owned(), "Signature=".to_owned()];
+    for created in created {
+        let url = reqwest::Url::parse(&created.put_url)?;
+        let signature = url.query_pairs().find(|(name, _)| name == "X-Amz-Signature").context("an unsigned URL")?;
+        secrets.push(signature.1.into_owned());
+    }
+    Ok(secrets)
+}
+
+fn assert_silent(what: &str, bytes: &[u8], secrets: &[String]) {
+    for secret in secrets {
+        // What was masked may say so.
+        let text = String::from_utf8_lossy(bytes).replace("Signature=[redacted]", "");
+        let at = text.lines().find(|line| contains(line.as_bytes(), secret.as_bytes()));
+        assert!(at.is_none(), "{what} tells {secret:?}: {}", at.unwrap_or_default());
+    }
+}
+
+fn assert_folder_silent(folder: &Path, secrets: &[String], except: &[&str]) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            assert_folder_silent(&entry.path(), secrets, except)?;
+        } else if entry.file_type()?.is_file() && !except.contains(&name.as_str()) {
+            assert_silent(&entry.path().display().to_string(), &fs::read(entry.path())?, secrets);
+        }
+    }
+    Ok(())
+}
