@@ -82,7 +82,7 @@ pub struct Dev {
     /// Where the S3 endpoint listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
-    /// Use the clamd at unix:/path or tcp:host:port [default: one that runs here, else one of its own]
+    /// Use the clamd at `unix:/path` or `tcp:host:port` [default: one that runs here, else one of its own]
     #[arg(long, value_name = "ADDRESS")]
     pub clamd: Option<ClamdAddress>,
 }
@@ -132,7 +132,7 @@ pub struct Create {
     /// Its SHA-256 in hexadecimal digits
     #[arg(long, value_name = "DIGEST")]
     pub sha256: Option<Sha256Digest>,
-    /// How long the upload may take, such as 15m [default: limits.upload_ttl]
+    /// How long the upload may take, such as 15m [default: `limits.upload_ttl`]
     #[arg(long, value_name = "TIME")]
     pub expires_in: Option<Period>,
 }

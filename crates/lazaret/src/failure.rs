@@ -4,6 +4,7 @@ use std::{error::Error, io, process::ExitCode};
 
 use lazaret_core::ports::{QueueError, ScanError, SessionStoreError, StoreError, TransformError};
 use lazaret_objects::SpoolError;
+use lazaret_pipeline::SweepError;
 use owo_colors::OwoColorize;
 use thiserror::Error;
 
@@ -74,6 +75,12 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
             ScanError::DeadlineExceeded { .. } => Some("is clamd overloaded? The scanner's timeout can be raised"),
             ScanError::NoVerdict { .. } | ScanError::Spool { .. } => None,
         };
+    }
+    // Transparent errors are not links of the chain themselves.
+    match error.downcast_ref::<SweepError>() {
+        Some(SweepError::Store(error)) => return advice_for(error),
+        Some(SweepError::Sessions(error)) => return advice_for(error),
+        Some(SweepError::CleanUp(_)) | None => {}
     }
     match error.downcast_ref::<TransformError>() {
         Some(TransformError::Spawn { .. }) => return Some(TRANSFORM),

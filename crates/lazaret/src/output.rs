@@ -3,9 +3,12 @@
 use std::fmt::Display;
 
 use anyhow::Result;
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use lazaret_core::StateName;
 use serde::Serialize;
+
+/// A line below the headings, and nothing else that is no content.
+const ONE_LINE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Prints one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
@@ -17,9 +20,9 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(ONE_LINE)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(headings.iter().map(|heading| Cell::new(heading)));
+        .set_header(headings.iter().map(Cell::new));
     table
 }
 

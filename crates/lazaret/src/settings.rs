@@ -98,7 +98,7 @@ impl Settings {
     pub fn load(named: Option<&Path>) -> Result<Loaded, SettingsError> {
         let path = lookup::find(named, Path::new("."))?;
         let text =
-            fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+            fs::read_to_string(&path).map_err(|cause| SettingsError::Unreadable { path: path.clone(), cause })?;
         // A variable that is not Unicode is none of ours: every name of ours is ASCII and every value text.
         let environment =
             env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -141,13 +141,13 @@ impl Settings {
 
     /// The policies that hold: those of the file, or the built-in ones with every scanner.
     pub fn policies(&self) -> Cow<'_, [Policy]> {
-        match &self.policies {
-            Some(policies) => Cow::Borrowed(policies),
-            None => {
+        self.policies.as_deref().map_or_else(
+            || {
                 let names: Vec<_> = self.scanners.iter().map(|scanner| scanner.name.clone()).collect();
                 Cow::Owned(policy::built_in(&names))
-            }
-        }
+            },
+            Cow::Borrowed,
+        )
     }
 
     /// The policies as the pipeline takes them.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     failure,
-    settings::{Checksums, Scanner, ServerSideEncryption, Settings, Sqs},
+    settings::{Checksums, Period, Scanner, ServerSideEncryption, Settings, Sqs},
     telemetry,
 };
 
@@ -174,7 +174,7 @@ fn jail(settings: &Settings) -> Result<Jail> {
 
 fn slot(settings: &Settings, scanner: &Scanner) -> ScannerSlot {
     let clamd = ClamdSettings {
-        max_signature_age: scanner.max_signature_age.map(|age| age.get()),
+        max_signature_age: scanner.max_signature_age.map(Period::get),
         max_object_bytes: scanner.max_size.bytes(),
         max_connections: NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN),
         ..ClamdSettings::new(scanner.name.clone(), scanner.address.to_scanner(), Timestamp::now)

@@ -14,13 +14,12 @@ pub enum SettingsError {
     )]
     Missing,
     /// The file cannot be read.
-    #[error("the settings file {} cannot be read: {source}; check the path given by --config or LAZARET_CONFIG", path.display())]
+    #[error("the settings file {} cannot be read: {cause}; check the path given by --config or LAZARET_CONFIG", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is not TOML.
     #[error("{} is not TOML: line {line}, column {column}: {message}", path.display())]

@@ -152,7 +152,7 @@ mod tests {
         let readiness = Readiness::new(vec![
             Probe::new("store", || async { Ok::<_, io::Error>(()) }),
             Probe::new("queue", || async { Err(io::Error::other("refused")) }),
-            Probe::new("database", || std::future::pending::<io::Result<()>>()),
+            Probe::new("database", std::future::pending::<io::Result<()>>),
         ]);
         let report = readiness.report().await;
         assert!(!report.ready);

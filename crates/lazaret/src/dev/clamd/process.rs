@@ -27,7 +27,7 @@ const TEST_SIGNATURES: [(&str, &str); 2] = [
     ("lazaret-test.ndb", include_str!("../../../../../fixtures/clamav/lazaret-test.ndb")),
 ];
 /// Loading the system's whole database takes up to a minute on a slow machine.
-const READY_WITHIN: Duration = Duration::from_secs(180);
+const READY_WITHIN: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The longest path of a unix socket on Linux, in bytes (unix(7)).

@@ -1,0 +1,214 @@
+//! The command line as a person and a program meet it: exit codes, one-line errors, stable shapes. Nothing here needs
+//! a server.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn lazaret(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    command.current_dir(folder).env_clear().env("USER", "ada").stdin(Stdio::null());
+    command
+}
+
+/// Settings whose servers nobody asks.
+fn station() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!(
+        r#"
+        [storage]
+        bucket = "uploads"
+        endpoint = "http://127.0.0.1:1"
+        force_path_style = true
+        access_key_id = "the-id"
+        secret_access_key = "hunter2-hunter2"
+        [queue]
+        kind = "embedded"
+        [sessions]
+        url = "sqlite:{folder}/db/lazaret.db"
+        [worker]
+        spool_dir = "{folder}/spool"
+        [[scanner]]
+        name = "clamd"
+        kind = "clamd"
+        address = "unix:/nowhere/clamd.ctl"
+        "#,
+        folder = folder.path().display()
+    );
+    fs::write(folder.path().join("lazaret.toml"), settings).unwrap();
+    folder
+}
+
+fn run(folder: &TempDir, arguments: &[&str]) -> Output {
+    lazaret(folder.path()).args(arguments).output().unwrap()
+}
+
+fn json(folder: &TempDir, arguments: &[&str]) -> Value {
+    let output = run(folder, arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The exit code, and the one line that was said, with the folder's name taken out.
+fn failure(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run(folder, arguments);
+    assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    let text = String::from_utf8(output.stderr).unwrap().replace(folder.path().to_str().unwrap(), "[folder]");
+    assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+    (output.status.code(), text.trim_end().to_owned())
+}
+
+const CREATE: [&str; 12] = [
+    "session",
+    "create",
+    "--tenant",
+    "acme",
+    "--file-name",
+    "cat.jpg",
+    "--content-type",
+    "image/jpeg",
+    "--size",
+    "1000",
+    "--output",
+    "json",
+];
+
+#[test]
+fn help_names_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&folder, &["-h"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let folder = station();
+    for arguments in [
+        ["session"].as_slice(),
+        &["fly"],
+        &["session", "show", "not-an-id"],
+        &["session", "list", "--state", "gone"],
+        &["scan"],
+        &["--output", "yaml", "config", "check"],
+        &["session", "create", "--tenant", "a b", "--file-name", "f", "--content-type", "text/plain", "--size", "1"],
+        &["session", "create", "--tenant", "a", "--file-name", "../f", "--content-type", "text/plain", "--size", "1"],
+        &["session", "create", "--tenant", "a", "--file-name", "f", "--content-type", "text", "--size", "1"],
+    ] {
+        assert_eq!(run(&folder, arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let with = |name: &'static str, value: &'static str| {
+        let mut arguments = CREATE.to_vec();
+        match arguments.iter().position(|argument| *argument == name) {
+            Some(place) => arguments[place + 1] = value,
+            None => arguments.extend([name, value]),
+        }
+        failure(&folder, &arguments)
+    };
+    insta::assert_debug_snapshot!([
+        with("--size", "0"),
+        with("--size", "99999999999"),
+        with("--expires-in", "8days"),
+        failure(&folder, &["worker"]),
+    ]);
+}
+
+#[test]
+fn settings_that_are_missing_or_wrong_are_exit_code_2() {
+    let empty = tempfile::tempdir().unwrap();
+    let folder = station();
+    fs::write(folder.path().join("unknown.toml"), "[storage]\nbukket = \"uploads\"").unwrap();
+    insta::assert_debug_snapshot!([
+        failure(&empty, &["session", "list"]),
+        failure(&folder, &["--config", "absent.toml", "config", "check"]),
+        failure(&folder, &["--config", "unknown.toml", "worker"]),
+    ]);
+    let output = lazaret(folder.path()).env("LAZARET_LOG", "lazaret=loud").args(["session", "list"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn settings_are_found_and_shown_without_their_secrets() {
+    let folder = station();
+    let checked = json(&folder, &["config", "check", "--output", "json"]);
+    assert_eq!(checked["valid"], true);
+    assert_eq!(checked["settings"]["storage"]["access_key_id"], "the-id");
+    assert!(!checked.to_string().contains("hunter2"), "{checked}");
+    let named = lazaret(Path::new("/"))
+        .env("LAZARET_CONFIG", folder.path().join("lazaret.toml"))
+        .env("LAZARET__WORKER__LEASE", "7s")
+        .args(["config", "check", "--output", "json"])
+        .output()
+        .unwrap();
+    let named: Value = serde_json::from_slice(&named.stdout).unwrap();
+    assert_eq!(named["settings"]["worker"]["lease"], "7s");
+}
+
+#[test]
+fn a_database_that_is_not_migrated_says_what_to_do() {
+    let folder = station();
+    let (code, line) = failure(&folder, &["session", "list"]);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(line);
+    assert_eq!(run(&folder, &["migrate"]).status.code(), Some(0));
+    assert_eq!(run(&folder, &["migrate"]).status.code(), Some(0));
+    assert_eq!(json(&folder, &["session", "list", "--output", "json"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_session_has_stable_shapes() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    let created = json(&folder, &CREATE);
+    let id = created["upload_id"].as_str().unwrap();
+    let url = created["put_url"].as_str().unwrap();
+    assert!(url.starts_with(&format!("http://127.0.0.1:1/uploads/quarantine/{id}?")), "{url}");
+    assert!(!url.contains("hunter2") && url.contains("X-Amz-Expires=3600"), "{url}");
+    insta::assert_json_snapshot!("created", created, {
+        ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".put_url" => "[url]", ".expires_at" => "[time]",
+    });
+    insta::assert_json_snapshot!("shown", json(&folder, &["session", "show", id, "--output", "json"]), {
+        ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".audit[].at" => "[time]",
+        ".created_at" => "[time]", ".updated_at" => "[time]", ".expires_at" => "[time]",
+    });
+    insta::assert_json_snapshot!("listed", json(&folder, &["session", "list", "--state", "created", "--output", "json"]), {
+        "[].upload_id" => "[id]", "[].object_id" => "[id]", "[].created_at" => "[time]", "[].updated_at" => "[time]",
+        "[].expires_at" => "[time]",
+    });
+    assert_eq!(json(&folder, &["session", "list", "--state", "held", "--output", "json"]), serde_json::json!([]));
+    for arguments in [["session", "release", id], ["session", "reject", id]] {
+        let (code, line) = failure(&folder, &arguments);
+        assert_eq!(code, Some(1));
+        assert!(line.contains("a session that is created does not allow"), "{line}");
+    }
+    let (code, line) = failure(&folder, &["session", "show", "01a20098-42d7-7625-a0b2-1c9d917beb28"]);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(line);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let folder = station();
+    let mut child = lazaret(folder.path())
+        .args(["config", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+}
+
+#[test]
+fn a_scan_without_its_scanner_is_no_verdict() {
+    let folder = station();
+    let (code, line) = failure(&folder, &["scan", "lazaret.toml"]);
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("apt-get install clamav-daemon") || line.contains("lazaret-transform"), "{line}");
+}
