@@ -16,6 +16,7 @@ pub async fn lease_is_exclusive_while_live(store: &dyn SessionStore) -> Result<(
     let id = created(store).await?.upload_id;
     let (session, fence) = begin(store, id, LONG).await?;
     ensure!(session.state == SessionState::Finalized && session.attempts == 1, "{session:?}");
+    ensure!(fence == Fence::FIRST, "{fence}");
     ensure!(now_is(store, id).await? == session);
     for _ in 0..3 {
         match store.begin_attempt(id, &WorkerId::new("worker-2"), LONG, 100, true).await? {
