@@ -35,7 +35,7 @@ pub struct JailSettings {
     pub concurrency: usize,
 }
 
-/// Told of the end of every child, once.
+/// Told of the end of every child that had a job, once.
 pub type ExitObserver = Arc<dyn Fn(ExitCause) + Send + Sync>;
 
 /// Jails for one program: every job runs in a process of its own that is gone when the job's future is.
@@ -93,7 +93,7 @@ pub enum JailError {
 }
 
 impl Jail {
-    /// A jail with these settings. `observer` is told of every child's end.
+    /// A jail with these settings. `observer` is told of the end of every child that had a job.
     pub fn new(mut settings: JailSettings, observer: ExitObserver) -> Result<Self, JailError> {
         // Children start in the root folder, where a relative path would mean another file.
         settings.program = std::path::absolute(&settings.program)

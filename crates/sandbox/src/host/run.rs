@@ -49,15 +49,20 @@ pub(super) enum Ending {
     Stopped { cause: ExitCause, detail: String, heard: Option<ToHost> },
 }
 
-/// Tells the observer of a child's end; of a cancelled one when its job's future is dropped.
+/// Tells the observer of a child's end; of a cancelled one when its job's future is dropped. A probe's end is the
+/// self-test's own doing: told, it would look like an attack.
 struct Report<'a> {
     jail: &'a Jail,
+    task: Task,
     cause: ExitCause,
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        (self.jail.observer)(self.cause);
+        match self.task {
+            Task::Work(_) => (self.jail.observer)(self.cause),
+            Task::Probe(_) => {}
+        }
     }
 }
 
@@ -109,7 +114,7 @@ impl Jail {
             .await?
             .map_err(|source| JailError::Start { program: self.settings.program.clone(), source })?;
 
-        let mut report = Report { jail: self, cause: ExitCause::Cancelled };
+        let mut report = Report { jail: self, task, cause: ExitCause::Cancelled };
         let mut heard = Heard::default();
         let (cause, detail) = match timeout_at(deadline, attend(&wire, &mut prisoner, task, &mut heard)).await {
             Ok(Ok(end)) => end,
