@@ -366,10 +366,11 @@ mod tests {
 
     #[test]
     fn every_arrow_of_the_design_can_be_walked() {
+        use SessionEvent as E;
+
         let walk = |events: Vec<SessionEvent>| {
             events.into_iter().try_fold(SessionState::Created, SessionState::apply).map(|state| state.name())
         };
-        use SessionEvent as E;
         assert_eq!(walk(vec![E::ObjectArrived, E::Finalize, E::Publish(object()), E::Revoke]), Ok(StateName::Revoked));
         assert_eq!(walk(vec![E::Finalize, E::Hold(HoldReason::Encrypted), E::Release]), Ok(StateName::Finalized));
         assert_eq!(walk(vec![E::Finalize, E::Hold(HoldReason::Encrypted), E::RejectHeld]), Ok(StateName::Rejected));
