@@ -4,3 +4,4 @@ pub mod objects;
 pub mod queue;
 pub mod scanners;
 pub mod sessions;
+pub mod transformer;

@@ -1,0 +1,157 @@
+//! Every call of every port on an object's way fails once, or the process dies in it, before and after its effect. The
+//! message comes again, and what is left is one decision and no stray copy.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use lazaret_core::{SessionState, StateName, WorkerId};
+use lazaret_pipeline::{Station, Sweeper};
+use lazaret_queue::EmbeddedQueue;
+use lazaret_testkit::{
+    objects::{Effect, MemoryObjectStore},
+    scanners::eicar,
+    transformer::MemoryTransformer,
+};
+
+use crate::{
+    faulty::{End, Faults, Faulty, FaultyQueue, Strike},
+    rig::{BUCKET, PUBLISHED, Rig, Running, a_png, embedded, message},
+};
+
+/// Long enough for a slow machine to renew it, short enough to wait for its end.
+const LEASE: Duration = Duration::from_millis(900);
+const AT_ONCE: usize = 24;
+
+/// An object, and where it ends whatever goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    AsIs,
+    AsIsVersioned,
+    /// The encoder's output differs from attempt to attempt.
+    ReEncoded,
+    Infected,
+    Encrypted,
+}
+
+const CASES: [Case; 5] = [Case::AsIs, Case::AsIsVersioned, Case::ReEncoded, Case::Infected, Case::Encrypted];
+
+impl Case {
+    async fn rig(self) -> Rig {
+        let store = MemoryObjectStore::new(&[BUCKET, PUBLISHED]);
+        match self {
+            Self::AsIs | Self::Infected | Self::Encrypted => Rig::over(store).await,
+            Self::AsIsVersioned => Rig::over(store.with_versioning()).await,
+            Self::ReEncoded => Rig::over(store).await.with_transformer(MemoryTransformer::restless_png()),
+        }
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::AsIs | Self::AsIsVersioned => b"plain words".to_vec(),
+            Self::ReEncoded => a_png(),
+            Self::Infected => eicar(),
+            Self::Encrypted => b"encrypted".to_vec(),
+        }
+    }
+
+    const fn declared(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ReEncoded => ("photo.png", "image/png"),
+            Self::AsIs | Self::AsIsVersioned | Self::Infected | Self::Encrypted => ("note.txt", "text/plain"),
+        }
+    }
+
+    const fn ends(self) -> StateName {
+        match self {
+            Self::AsIs | Self::AsIsVersioned | Self::ReEncoded => StateName::Published,
+            Self::Infected => StateName::Rejected,
+            Self::Encrypted => StateName::Held,
+        }
+    }
+}
+
+/// The station as the worker of this name sees it, through the faults.
+fn seen_by(rig: &Rig, worker: &str, faults: &Arc<Faults>) -> Arc<Station> {
+    Arc::new(rig.station_with(|station| {
+        station.sessions = Faulty::new(faults, Arc::clone(&station.sessions));
+        station.store = Faulty::new(faults, Arc::clone(&station.store));
+        station.settings.worker_id = WorkerId::new(worker);
+        station.settings.lease = LEASE;
+        station.settings.retain_rejected = Duration::ZERO;
+    }))
+}
+
+fn start(rig: &Rig, worker: &str, faults: &Arc<Faults>, queue: &Arc<EmbeddedQueue>) -> Running {
+    let queue = FaultyQueue { faults: Arc::clone(faults), inner: Arc::clone(queue) as _ };
+    Running::start(&seen_by(rig, worker, faults), Arc::new(queue), 1, Duration::from_secs(10))
+}
+
+/// Sends one object through, with a fault, and gives the calls that were made.
+async fn converges(case: Case, strike: Option<Strike>) -> BTreeMap<&'static str, usize> {
+    let told = format!("{case:?} {strike:?}");
+    let rig = case.rig().await;
+    let (name, declared) = case.declared();
+    let (session, event) = rig.upload(&case.bytes(), name, declared).await;
+    let queue = embedded(LEASE);
+    lazaret_core::ports::Queue::send(&*queue, &message(std::slice::from_ref(&event))).await.unwrap();
+    let faults = Faults::new(strike);
+    let mut worker = start(&rig, "worker-1", &faults, &queue);
+    let drained = async || {
+        let depth = queue.depth();
+        (depth.ready + depth.hidden == 0).then_some(())
+    };
+    tokio::select! {
+        () = crate::rig::until(&told, drained) => {}
+        () = faults.died.notified() => {
+            worker.kill().await;
+            worker = start(&rig, "worker-2", &Faults::new(None), &queue);
+            crate::rig::until(&told, drained).await;
+        }
+    }
+    assert_eq!(queue.depth().dead, 0, "{told}: {:?}", queue.dead_letters());
+    // A sweeper at any time finishes what a crash left and moves nothing else.
+    worker.drain().await;
+    Sweeper::new(Arc::clone(&rig.station), Duration::ZERO).sweep(false).await.unwrap();
+    let state = rig.state(&session).await;
+    assert_eq!(state.name(), case.ends(), "{told}");
+    let settlements = rig.settlements(&session).await;
+    assert_eq!(settlements.len(), 1, "{told}: {settlements:?}");
+    let original = rig.store.object(BUCKET, session.key.as_key().as_str());
+    match &state {
+        SessionState::Published(object) => {
+            assert_eq!(rig.copies(), [object.key.to_string()], "{told}");
+            assert!(original.is_none(), "{told}: the original is still there");
+        }
+        _ => {
+            assert!(rig.copies().is_empty(), "{told}: {:?}", rig.copies());
+            assert!(original.is_some(), "{told}: the original is gone");
+        }
+    }
+    // A duplicate after all of that changes nothing.
+    rig.pass(&event).await.unwrap();
+    assert_eq!(rig.state(&session).await, state, "{told}");
+    assert_eq!(rig.settlements(&session).await.len(), 1, "{told}");
+    faults.calls()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fault_before_or_after_any_effect_converges() {
+    let mut points = Vec::new();
+    for case in CASES {
+        let calls = converges(case, None).await;
+        for (operation, count) in calls {
+            // How often an idle worker polls and looks at its outbox is up to the clock.
+            let idle = matches!(operation, "receive" | "claim_outbox" | "complete_outbox");
+            for nth in 0..if idle { count.min(2) } else { count } {
+                for side in [Effect::Before, Effect::After] {
+                    points.extend([End::Fails, End::Dies].map(|end| (case, Strike { operation, nth, side, end })));
+                }
+            }
+        }
+    }
+    let tried = points.len();
+    let tries = stream::iter(points).map(|(case, strike)| converges(case, Some(strike)));
+    tries.buffer_unordered(AT_ONCE).for_each(async |_| ()).await;
+    println!("{tried} fault points over {} cases", CASES.len());
+    assert!(tried > 300, "only {tried} fault points: the faults are not where the calls are");
+}

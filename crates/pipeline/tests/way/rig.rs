@@ -1,0 +1,313 @@
+//! A station over fakes, and the uploads that go through it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use lazaret_core::{
+    Action, BucketName, Finding, HoldReason, NewSession, ObjectEvent, ObjectId, ObjectKey, Policy, PolicySet,
+    QuarantineKey, ScannerName, Session, SessionState, UploadId, VersionId, WorkerId,
+    ports::{AuditRecord, ObjectHead, Queue, ScanError, Scanner, SessionStore},
+};
+use lazaret_pipeline::{
+    Bus, Message, Passage, PassageError, Passed, ScannerSlot, Station, StationSettings, Worker, WorkerSettings,
+};
+use lazaret_queue::{EmbeddedQueue, EmbeddedSettings};
+use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
+use lazaret_testkit::{
+    objects::MemoryObjectStore,
+    scanners::{MemoryScanner, eicar},
+    transformer::{MemoryTransformer, png},
+};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub const BUCKET: &str = "uploads";
+pub const PUBLISHED: &str = "published";
+/// A lease that no test outlives.
+pub const LONG: Duration = Duration::from_secs(60);
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The parts of a station, to be changed before it is built.
+pub struct Rig {
+    pub store: Arc<MemoryObjectStore>,
+    pub sessions: Arc<SqliteSessionStore>,
+    pub scanner: MemoryScanner,
+    pub transformer: MemoryTransformer,
+    pub station: Arc<Station>,
+    _folder: TempDir,
+}
+
+impl Rig {
+    pub async fn new() -> Self {
+        Self::over(MemoryObjectStore::new(&[BUCKET, PUBLISHED])).await
+    }
+
+    pub async fn over(store: MemoryObjectStore) -> Self {
+        // A file: a database in memory dies with its one connection, and a call cut off closes that.
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
+        migrate(&url).await.unwrap();
+        let sessions = SqliteSessionStore::open(&url, &SqliteOptions::default()).await.unwrap();
+        let (store, sessions) = (Arc::new(store), Arc::new(sessions));
+        let scanner = MemoryScanner::new(scanner_name(), judge);
+        let transformer = MemoryTransformer::png();
+        let station = Station {
+            sessions: Arc::clone(&sessions) as _,
+            store: Arc::clone(&store) as _,
+            scanners: vec![slot(scanner.clone())],
+            transformer: Arc::new(transformer.clone()),
+            settings: settings(),
+        };
+        Self { store, sessions, scanner, transformer, station: Arc::new(station), _folder: folder }
+    }
+
+    /// The same rig with a station that `change` has been at.
+    pub fn with(mut self, change: impl FnOnce(&mut Station)) -> Self {
+        self.station = Arc::new(self.station_with(change));
+        self
+    }
+
+    /// Another station over the same parts.
+    pub fn station_with(&self, change: impl FnOnce(&mut Station)) -> Station {
+        let mut station = Station::clone(&self.station);
+        change(&mut station);
+        station
+    }
+
+    pub fn with_scanner(self, scanner: MemoryScanner) -> Self {
+        let mut rig = self.with(|station| station.scanners = vec![slot(scanner.clone())]);
+        rig.scanner = scanner;
+        rig
+    }
+
+    pub fn with_transformer(self, transformer: MemoryTransformer) -> Self {
+        let mut rig = self.with(|station| station.transformer = Arc::new(transformer.clone()));
+        rig.transformer = transformer;
+        rig
+    }
+
+    /// A session and its upload.
+    pub async fn upload(&self, bytes: &[u8], name: &str, declared: &str) -> (Session, ObjectEvent) {
+        let session = self.sessions.create(&new_session(bytes, name, declared)).await.unwrap();
+        let event = self.put(&session, bytes);
+        (session, event)
+    }
+
+    /// A write under the session's key, and the event that tells of it.
+    pub fn put(&self, session: &Session, bytes: &[u8]) -> ObjectEvent {
+        event_of(&self.store.put(BUCKET, session.key.as_key().as_str(), bytes))
+    }
+
+    pub async fn text(&self) -> (Session, ObjectEvent) {
+        self.upload(b"plain words", "note.txt", "text/plain").await
+    }
+
+    pub async fn pass(&self, event: &ObjectEvent) -> Result<Passed, PassageError> {
+        self.passage().pass(event, &CancellationToken::new()).await
+    }
+
+    pub fn passage(&self) -> Passage {
+        Passage::new(Arc::clone(&self.station))
+    }
+
+    pub async fn state(&self, session: &Session) -> SessionState {
+        self.session(session).await.state
+    }
+
+    pub async fn session(&self, session: &Session) -> Session {
+        self.sessions.get(session.upload_id).await.unwrap().unwrap()
+    }
+
+    /// The audit records of decisions.
+    pub async fn settlements(&self, session: &Session) -> Vec<AuditRecord> {
+        let audit = self.sessions.history(session.upload_id).await.unwrap().audit;
+        audit.into_iter().filter(|record| matches!(record.action.as_str(), "publish" | "reject" | "hold")).collect()
+    }
+
+    pub fn copies(&self) -> Vec<String> {
+        self.store.keys(PUBLISHED)
+    }
+
+    /// The bytes of the one published copy, which must be the one that the session names.
+    pub async fn published(&self, session: &Session) -> Vec<u8> {
+        let SessionState::Published(object) = self.state(session).await else { panic!("not published") };
+        assert_eq!(self.copies(), [object.key.to_string()]);
+        self.store.object(PUBLISHED, object.key.as_key().as_str()).unwrap().bytes.unwrap().to_vec()
+    }
+
+    /// Waits until `holds` gives something.
+    pub async fn until<T>(&self, what: &str, holds: impl AsyncFn(&Self) -> Option<T>) -> T {
+        until(what, async || holds(self).await).await
+    }
+}
+
+pub async fn until<T>(what: &str, holds: impl AsyncFn() -> Option<T>) -> T {
+    let ask = async {
+        loop {
+            if let Some(found) = holds().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// What the fake scanner knows.
+pub fn judge(bytes: &[u8]) -> Result<Finding, ScanError> {
+    let unscannable = |reason| Ok(Finding::Unscannable { reason, detail: "told to".to_owned() });
+    match bytes {
+        b"over limits" => unscannable(HoldReason::ScanLimits),
+        b"encrypted" => unscannable(HoldReason::Encrypted),
+        b"no verdict" => Err(no_verdict()),
+        _ if bytes.windows(68).any(|window| window == eicar()) => {
+            Ok(Finding::Infected { signature: "Eicar".to_owned() })
+        }
+        _ => Ok(Finding::Clean),
+    }
+}
+
+pub fn no_verdict() -> ScanError {
+    ScanError::NoVerdict { scanner: scanner_name(), answer: String::new() }
+}
+
+pub fn scanner_name() -> ScannerName {
+    "memory".parse().unwrap()
+}
+
+pub fn slot(scanner: impl Scanner + 'static) -> ScannerSlot {
+    ScannerSlot { scanner: Arc::new(scanner), timeout: Duration::from_secs(10), max_size: 1_000_000 }
+}
+
+pub fn a_png() -> Vec<u8> {
+    png("an image with a place and a time in it")
+}
+
+fn settings() -> StationSettings {
+    let policy = |name: &str, types: &[&str], action| Policy {
+        name: name.to_owned(),
+        types: types.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        action,
+        scanners: vec![scanner_name()],
+        max_size: None,
+        max_pixels: None,
+        max_side: None,
+        max_frames: None,
+    };
+    StationSettings {
+        worker_id: WorkerId::new("worker-1"),
+        bucket: BUCKET.parse().unwrap(),
+        quarantine_prefix: "quarantine/".parse().unwrap(),
+        published_bucket: PUBLISHED.parse().unwrap(),
+        published_prefix: "published/".parse().unwrap(),
+        policies: PolicySet::new(vec![
+            policy("images", &["image/png", "image/bmp"], Action::ReEncode),
+            policy("no-gif", &["image/gif"], Action::Reject),
+            policy("documents", &["text/plain", "application/zip", "application/pdf"], Action::AsIs),
+        ]),
+        max_object_size: 10_000_000,
+        require_finalize: false,
+        lease: LONG,
+        max_attempts: 3,
+        retain_rejected: LONG,
+    }
+}
+
+pub fn new_session(bytes: &[u8], name: &str, declared: &str) -> NewSession {
+    let upload_id = UploadId::from_uuid(Uuid::now_v7());
+    NewSession {
+        upload_id,
+        object_id: ObjectId::from_uuid(Uuid::now_v7()),
+        tenant: "tenant-1".parse().unwrap(),
+        bucket: BUCKET.parse().unwrap(),
+        key: QuarantineKey::for_upload(&"quarantine/".parse().unwrap(), upload_id),
+        file_name: name.parse().unwrap(),
+        declared_type: declared.parse().unwrap(),
+        declared_size: bytes.len() as u64,
+        declared_sha256: None,
+        expires_in: LONG,
+    }
+}
+
+pub fn event_of(head: &ObjectHead) -> ObjectEvent {
+    ObjectEvent {
+        bucket: head.bucket.clone(),
+        key: head.key.clone(),
+        version: head.version.clone(),
+        etag: Some(head.etag.clone()),
+        size: Some(head.size),
+        occurred_at: None,
+    }
+}
+
+/// A message that tells of these objects, one a line.
+pub fn message(events: &[ObjectEvent]) -> String {
+    events.iter().map(|event| line(&event.bucket, &event.key, event.version.as_ref())).collect()
+}
+
+fn line(bucket: &BucketName, key: &ObjectKey, version: Option<&VersionId>) -> String {
+    format!("{bucket} {key} {}\n", version.map_or("", VersionId::as_str))
+}
+
+pub fn bus(queue: Arc<dyn Queue>) -> Bus {
+    let decode = |body: &[u8]| {
+        let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+        let created = text.lines().map(|line| {
+            let mut words = line.split(' ');
+            let (Some(bucket), Some(key), version) = (words.next(), words.next(), words.next()) else {
+                return Err(format!("not understood: {line}"));
+            };
+            Ok(ObjectEvent {
+                bucket: bucket.parse().map_err(|_| "no bucket")?,
+                key: key.parse().map_err(|_| "no key")?,
+                version: version.and_then(|version| version.parse().ok()),
+                etag: None,
+                size: None,
+                occurred_at: None,
+            })
+        });
+        Ok(Message { created: created.collect::<Result<_, _>>()?, ignored: Vec::new() })
+    };
+    let span_parent = |_: &tracing::Span, _: &BTreeMap<String, String>| {};
+    Bus { queue, decode: Arc::new(decode), encode: Arc::new(line), span_parent: Arc::new(span_parent) }
+}
+
+pub fn embedded(visibility_timeout: Duration) -> Arc<EmbeddedQueue> {
+    let wait_time = Duration::from_millis(100);
+    Arc::new(EmbeddedQueue::new(EmbeddedSettings { visibility_timeout, wait_time, capacity: 1000 }))
+}
+
+/// A worker at work. Dropped or aborted it dies as a killed process does.
+pub struct Running {
+    pub stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub fn start(station: &Arc<Station>, queue: Arc<dyn Queue>, concurrency: usize, drain_timeout: Duration) -> Self {
+        let worker = Worker::new(Arc::clone(station), bus(queue), WorkerSettings { concurrency, drain_timeout });
+        let stop = CancellationToken::new();
+        let running = worker.run(stop.clone());
+        #[expect(clippy::disallowed_methods, reason = "aborted when it is dropped")]
+        let task = tokio::spawn(running);
+        Self { stop, task }
+    }
+
+    pub async fn drain(mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+    }
+
+    pub async fn kill(mut self) {
+        self.task.abort();
+        (&mut self.task).await.unwrap_err();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
