@@ -1,4 +1,4 @@
-//! A door in front of clamd: while it is shut, verdicts do not come through.
+//! A door in front of clamd: while it is shut, chosen verdicts do not come through.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::Result;
 
-/// Relays connections to clamd over TCP. Versions and pings always pass; verdicts pass while the gate is open.
+use crate::objects::contains;
+
+/// Relays connections to clamd over TCP. Verdicts on bytes that hold a marker pass while the gate is open; everything
+/// else always passes.
 #[derive(Debug)]
 pub struct Gate {
     /// What the settings are to name.
@@ -34,8 +37,8 @@ struct Door {
 }
 
 impl Gate {
-    /// A shut gate in front of the clamd at `clamd`.
-    pub fn shut(clamd: SocketAddr) -> Result<Self> {
+    /// A shut gate in front of the clamd at `clamd`, for bytes that hold `marker`.
+    pub fn shut(clamd: SocketAddr, marker: &'static str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::default());
@@ -45,7 +48,7 @@ impl Gate {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
-                thread::spawn(move || relay(&client, clamd, &state));
+                thread::spawn(move || relay(&client, clamd, marker, &state));
             }
         });
         Ok(Self { address, state })
@@ -80,20 +83,20 @@ impl State {
 }
 
 /// Both directions of one connection, until either side ends it.
-fn relay(client: &TcpStream, clamd: SocketAddr, state: &State) -> io::Result<()> {
+fn relay(client: &TcpStream, clamd: SocketAddr, marker: &str, state: &State) -> io::Result<()> {
     let server = TcpStream::connect(clamd)?;
-    let is_scan = AtomicBool::new(false);
+    let is_marked = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             let copied = copy(client, &server, |bytes| {
-                if bytes.windows(8).any(|window| window == b"INSTREAM") {
-                    is_scan.store(true, Ordering::Release);
+                if contains(bytes, marker.as_bytes()) {
+                    is_marked.store(true, Ordering::Release);
                 }
             });
             server.shutdown(Shutdown::Write).and(copied).ok();
         });
         let copied = copy(&server, client, |_| {
-            if is_scan.load(Ordering::Acquire) {
+            if is_marked.load(Ordering::Acquire) {
                 state.pass();
             }
         });

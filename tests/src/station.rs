@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration, VersioningConfiguration,
+    BucketVersioningStatus, Event, FilterRule, FilterRuleName, NotificationConfiguration,
+    NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, VersioningConfiguration,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use lazaret_sessions::{SqliteOptions, SqliteSessionStore};
@@ -209,9 +210,12 @@ pub fn notification(bucket: &str, key: &str) -> String {
     .to_string()
 }
 
-/// The server itself tells the queue of every object that is created.
+/// The server itself tells the queue of every object that is created in the quarantine.
 async fn notify(store: &Store, queue: &Queue) -> Result<()> {
-    let events = QueueConfiguration::builder().queue_arn(&queue.arn).events(Event::S3ObjectCreated).build()?;
+    let prefix = FilterRule::builder().name(FilterRuleName::Prefix).value("quarantine/").build();
+    let filter = NotificationConfigurationFilter::builder().key(S3KeyFilter::builder().filter_rules(prefix).build());
+    let events = QueueConfiguration::builder().queue_arn(&queue.arn).events(Event::S3ObjectCreated);
+    let events = events.filter(filter.build()).build()?;
     let configuration = NotificationConfiguration::builder().queue_configurations(events).build();
     let request = store.client.put_bucket_notification_configuration().bucket(&store.bucket);
     request.notification_configuration(configuration).send().await.context("the server does not notify the queue")?;

@@ -90,7 +90,9 @@ async fn no_metadata_of_the_client_survives() -> Result<()> {
 #[tokio::test]
 async fn what_arrived_before_a_kill_is_processed_after_the_restart() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut dev = Dev::start(folder.path(), &[]).await?;
+    // What was in work is looked at again when its lease has run out.
+    let settings = [("worker.lease", "2s")];
+    let mut dev = Dev::start(folder.path(), &settings).await?;
     let mut uploads = Vec::new();
     for index in 0..10 {
         let upload = Upload::text(&format!("before the kill {index}"));
@@ -104,7 +106,7 @@ async fn what_arrived_before_a_kill_is_processed_after_the_restart() -> Result<(
     ensure!(before.iter().any(|shown| !shown.is_settled()), "all were settled before the kill");
     drop(dev);
 
-    let dev = Dev::start(folder.path(), &[]).await?;
+    let dev = Dev::start(folder.path(), &settings).await?;
     let mut keys = BTreeSet::new();
     for (created, upload) in &uploads {
         let shown = dev.settled(&created.upload_id, SETTLED_WITHIN).await?;

@@ -29,7 +29,7 @@ async fn an_overwrite_during_the_scan_is_not_published_from_a_bucket_with_versio
 /// Text passes as is, so a store that copies by key alone would publish the later bytes.
 async fn overwrite_during_scan(station: &mut Station) -> Result<()> {
     ensure!(SCANNED.len() == OTHER.len(), "the lengths have to be the same");
-    let gate = Gate::shut(station.servers.clamd_tcp)?;
+    let gate = Gate::shut(station.servers.clamd_tcp, SCANNED)?;
     station.set("scanner.0.address", format!("tcp:{}", gate.address));
     let worker = station.worker("worker").await?;
     let upload = Upload::new("note.txt", "text/plain", SCANNED);

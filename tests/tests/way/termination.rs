@@ -17,8 +17,7 @@ const MARGIN: Duration = Duration::from_secs(8);
 async fn work_that_does_not_end_in_time_is_given_back() -> Result<()> {
     let mut station = Station::new().await?;
     station.set("worker.drain_timeout", "2s");
-    let clamd = station.servers.clamd_tcp;
-    let gate = Gate::shut(clamd)?;
+    let gate = Gate::shut(station.servers.clamd_tcp, "in flight")?;
     station.set("scanner.0.address", format!("tcp:{}", gate.address));
     let mut first = station.worker("first").await?;
     let mut uploads = Vec::new();
@@ -54,7 +53,7 @@ async fn work_that_does_not_end_in_time_is_given_back() -> Result<()> {
 #[tokio::test]
 async fn work_that_ends_in_time_is_finished() -> Result<()> {
     let mut station = Station::new().await?;
-    let gate = Gate::shut(station.servers.clamd_tcp)?;
+    let gate = Gate::shut(station.servers.clamd_tcp, "nearly done")?;
     station.set("scanner.0.address", format!("tcp:{}", gate.address));
     let mut worker = station.worker("worker").await?;
     let created = station.submit(&Upload::text("nearly done")).await?;
