@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 /// How the chosen call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// With an error.
     Fails,
     /// Not at all: the process is killed meanwhile.
@@ -30,28 +30,28 @@ pub enum End {
 
 /// The call that is struck: the `nth` of its operation, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Strike {
-    pub operation: &'static str,
-    pub nth: usize,
-    pub side: Effect,
-    pub end: End,
+pub(crate) struct Strike {
+    pub(crate) operation: &'static str,
+    pub(crate) nth: usize,
+    pub(crate) side: Effect,
+    pub(crate) end: End,
 }
 
 /// Counts calls, and strikes one.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     strike: Option<Strike>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
-    pub died: Notify,
+    pub(crate) died: Notify,
 }
 
 impl Faults {
-    pub fn new(strike: Option<Strike>) -> Arc<Self> {
+    pub(crate) fn new(strike: Option<Strike>) -> Arc<Self> {
         Arc::new(Self { strike, ..Self::default() })
     }
 
     /// How often each operation was called.
-    pub fn calls(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn calls(&self) -> BTreeMap<&'static str, usize> {
         self.calls.lock().unwrap().clone()
     }
 
@@ -83,19 +83,19 @@ impl Faults {
 }
 
 /// A port with faults.
-pub struct Faulty<P: ?Sized> {
-    pub faults: Arc<Faults>,
-    pub inner: Arc<P>,
+pub(crate) struct Faulty<P: ?Sized> {
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) inner: Arc<P>,
 }
 
 impl<P: ?Sized> Faulty<P> {
-    pub fn new(faults: &Arc<Faults>, inner: Arc<P>) -> Arc<Self> {
+    pub(crate) fn new(faults: &Arc<Faults>, inner: Arc<P>) -> Arc<Self> {
         Arc::new(Self { faults: Arc::clone(faults), inner })
     }
 }
 
 macro_rules! faulty {
-    ($port:ident, $error:expr, { $(fn $operation:ident($($name:ident: $type:ty),*) -> $out:ty;)+ } $($plain:item)*) => {
+    ($port:ident, $error:expr, { $(fn $operation:ident($($name:ident: $type:ty),* $(,)?) -> $out:ty;)+ } $($plain:item)*) => {
         #[async_trait]
         impl $port for Faulty<dyn $port> {
             $(async fn $operation(&self, $($name: $type),*) -> $out {
@@ -171,9 +171,9 @@ faulty!(ObjectStore, store_error, {
 const SOON: Duration = Duration::from_millis(20);
 
 /// The bus with faults, and without patience.
-pub struct FaultyQueue {
-    pub faults: Arc<Faults>,
-    pub inner: Arc<dyn Queue>,
+pub(crate) struct FaultyQueue {
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) inner: Arc<dyn Queue>,
 }
 
 impl FaultyQueue {

@@ -22,29 +22,29 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub const BUCKET: &str = "uploads";
-pub const PUBLISHED: &str = "published";
+pub(crate) const BUCKET: &str = "uploads";
+pub(crate) const PUBLISHED: &str = "published";
 /// A lease that no test outlives.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The parts of a station, to be changed before it is built.
-pub struct Rig {
-    pub store: Arc<MemoryObjectStore>,
-    pub sessions: Arc<SqliteSessionStore>,
-    pub scanner: MemoryScanner,
-    pub transformer: MemoryTransformer,
-    pub station: Arc<Station>,
+pub(crate) struct Rig {
+    pub(crate) store: Arc<MemoryObjectStore>,
+    pub(crate) sessions: Arc<SqliteSessionStore>,
+    pub(crate) scanner: MemoryScanner,
+    pub(crate) transformer: MemoryTransformer,
+    pub(crate) station: Arc<Station>,
     _folder: TempDir,
 }
 
 impl Rig {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(MemoryObjectStore::new(&[BUCKET, PUBLISHED])).await
     }
 
-    pub async fn over(store: MemoryObjectStore) -> Self {
+    pub(crate) async fn over(store: MemoryObjectStore) -> Self {
         // A file: a database in memory dies with its one connection, and a call cut off closes that.
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -64,86 +64,86 @@ impl Rig {
     }
 
     /// The same rig with a station that `change` has been at.
-    pub fn with(mut self, change: impl FnOnce(&mut Station)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Station)) -> Self {
         self.station = Arc::new(self.station_with(change));
         self
     }
 
     /// Another station over the same parts.
-    pub fn station_with(&self, change: impl FnOnce(&mut Station)) -> Station {
+    pub(crate) fn station_with(&self, change: impl FnOnce(&mut Station)) -> Station {
         let mut station = Station::clone(&self.station);
         change(&mut station);
         station
     }
 
-    pub fn with_scanner(self, scanner: MemoryScanner) -> Self {
+    pub(crate) fn with_scanner(self, scanner: MemoryScanner) -> Self {
         let mut rig = self.with(|station| station.scanners = vec![slot(scanner.clone())]);
         rig.scanner = scanner;
         rig
     }
 
-    pub fn with_transformer(self, transformer: MemoryTransformer) -> Self {
+    pub(crate) fn with_transformer(self, transformer: MemoryTransformer) -> Self {
         let mut rig = self.with(|station| station.transformer = Arc::new(transformer.clone()));
         rig.transformer = transformer;
         rig
     }
 
     /// A session and its upload.
-    pub async fn upload(&self, bytes: &[u8], name: &str, declared: &str) -> (Session, ObjectEvent) {
+    pub(crate) async fn upload(&self, bytes: &[u8], name: &str, declared: &str) -> (Session, ObjectEvent) {
         let session = self.sessions.create(&new_session(bytes, name, declared)).await.unwrap();
         let event = self.put(&session, bytes);
         (session, event)
     }
 
     /// A write under the session's key, and the event that tells of it.
-    pub fn put(&self, session: &Session, bytes: &[u8]) -> ObjectEvent {
+    pub(crate) fn put(&self, session: &Session, bytes: &[u8]) -> ObjectEvent {
         event_of(&self.store.put(BUCKET, session.key.as_key().as_str(), bytes))
     }
 
-    pub async fn text(&self) -> (Session, ObjectEvent) {
+    pub(crate) async fn text(&self) -> (Session, ObjectEvent) {
         self.upload(b"plain words", "note.txt", "text/plain").await
     }
 
-    pub async fn pass(&self, event: &ObjectEvent) -> Result<Passed, PassageError> {
+    pub(crate) async fn pass(&self, event: &ObjectEvent) -> Result<Passed, PassageError> {
         self.passage().pass(event, &CancellationToken::new()).await
     }
 
-    pub fn passage(&self) -> Passage {
+    pub(crate) fn passage(&self) -> Passage {
         Passage::new(Arc::clone(&self.station))
     }
 
-    pub async fn state(&self, session: &Session) -> SessionState {
+    pub(crate) async fn state(&self, session: &Session) -> SessionState {
         self.session(session).await.state
     }
 
-    pub async fn session(&self, session: &Session) -> Session {
+    pub(crate) async fn session(&self, session: &Session) -> Session {
         self.sessions.get(session.upload_id).await.unwrap().unwrap()
     }
 
     /// The audit records of decisions.
-    pub async fn settlements(&self, session: &Session) -> Vec<AuditRecord> {
+    pub(crate) async fn settlements(&self, session: &Session) -> Vec<AuditRecord> {
         let audit = self.sessions.history(session.upload_id).await.unwrap().audit;
         audit.into_iter().filter(|record| matches!(record.action.as_str(), "publish" | "reject" | "hold")).collect()
     }
 
-    pub fn copies(&self) -> Vec<String> {
+    pub(crate) fn copies(&self) -> Vec<String> {
         self.store.keys(PUBLISHED)
     }
 
     /// The bytes of the one published copy, which must be the one that the session names.
-    pub async fn published(&self, session: &Session) -> Vec<u8> {
+    pub(crate) async fn published(&self, session: &Session) -> Vec<u8> {
         let SessionState::Published(object) = self.state(session).await else { panic!("not published") };
         assert_eq!(self.copies(), [object.key.to_string()]);
         self.store.object(PUBLISHED, object.key.as_key().as_str()).unwrap().bytes.unwrap().to_vec()
     }
 
     /// Waits until `holds` gives something.
-    pub async fn until<T>(&self, what: &str, holds: impl AsyncFn(&Self) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, holds: impl AsyncFn(&Self) -> Option<T>) -> T {
         until(what, async || holds(self).await).await
     }
 }
 
-pub async fn until<T>(what: &str, holds: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, holds: impl AsyncFn() -> Option<T>) -> T {
     let ask = async {
         loop {
             if let Some(found) = holds().await {
@@ -156,7 +156,7 @@ pub async fn until<T>(what: &str, holds: impl AsyncFn() -> Option<T>) -> T {
 }
 
 /// What the fake scanner knows.
-pub fn judge(bytes: &[u8]) -> Result<Finding, ScanError> {
+pub(crate) fn judge(bytes: &[u8]) -> Result<Finding, ScanError> {
     let unscannable = |reason| Ok(Finding::Unscannable { reason, detail: "told to".to_owned() });
     match bytes {
         b"over limits" => unscannable(HoldReason::ScanLimits),
@@ -169,19 +169,19 @@ pub fn judge(bytes: &[u8]) -> Result<Finding, ScanError> {
     }
 }
 
-pub fn no_verdict() -> ScanError {
+pub(crate) fn no_verdict() -> ScanError {
     ScanError::NoVerdict { scanner: scanner_name(), answer: String::new() }
 }
 
-pub fn scanner_name() -> ScannerName {
+pub(crate) fn scanner_name() -> ScannerName {
     "memory".parse().unwrap()
 }
 
-pub fn slot(scanner: impl Scanner + 'static) -> ScannerSlot {
+pub(crate) fn slot(scanner: impl Scanner + 'static) -> ScannerSlot {
     ScannerSlot { scanner: Arc::new(scanner), timeout: Duration::from_secs(10), max_size: 1_000_000 }
 }
 
-pub fn a_png() -> Vec<u8> {
+pub(crate) fn a_png() -> Vec<u8> {
     png("an image with a place and a time in it")
 }
 
@@ -215,7 +215,7 @@ fn settings() -> StationSettings {
     }
 }
 
-pub fn new_session(bytes: &[u8], name: &str, declared: &str) -> NewSession {
+pub(crate) fn new_session(bytes: &[u8], name: &str, declared: &str) -> NewSession {
     let upload_id = UploadId::from_uuid(Uuid::now_v7());
     NewSession {
         upload_id,
@@ -231,7 +231,7 @@ pub fn new_session(bytes: &[u8], name: &str, declared: &str) -> NewSession {
     }
 }
 
-pub fn event_of(head: &ObjectHead) -> ObjectEvent {
+pub(crate) fn event_of(head: &ObjectHead) -> ObjectEvent {
     ObjectEvent {
         bucket: head.bucket.clone(),
         key: head.key.clone(),
@@ -243,7 +243,7 @@ pub fn event_of(head: &ObjectHead) -> ObjectEvent {
 }
 
 /// A message that tells of these objects, one a line.
-pub fn message(events: &[ObjectEvent]) -> String {
+pub(crate) fn message(events: &[ObjectEvent]) -> String {
     events.iter().map(|event| line(&event.bucket, &event.key, event.version.as_ref())).collect()
 }
 
@@ -251,7 +251,7 @@ fn line(bucket: &BucketName, key: &ObjectKey, version: Option<&VersionId>) -> St
     format!("{bucket} {key} {}\n", version.map_or("", VersionId::as_str))
 }
 
-pub fn bus(queue: Arc<dyn Queue>) -> Bus {
+pub(crate) fn bus(queue: Arc<dyn Queue>) -> Bus {
     let decode = |body: &[u8]| {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
         let created = text.lines().map(|line| {
@@ -274,19 +274,24 @@ pub fn bus(queue: Arc<dyn Queue>) -> Bus {
     Bus { queue, decode: Arc::new(decode), encode: Arc::new(line), span_parent: Arc::new(span_parent) }
 }
 
-pub fn embedded(visibility_timeout: Duration) -> Arc<EmbeddedQueue> {
+pub(crate) fn embedded(visibility_timeout: Duration) -> Arc<EmbeddedQueue> {
     let wait_time = Duration::from_millis(100);
     Arc::new(EmbeddedQueue::new(EmbeddedSettings { visibility_timeout, wait_time, capacity: 1000 }))
 }
 
 /// A worker at work. Dropped or aborted it dies as a killed process does.
-pub struct Running {
-    pub stop: CancellationToken,
+pub(crate) struct Running {
+    pub(crate) stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub fn start(station: &Arc<Station>, queue: Arc<dyn Queue>, concurrency: usize, drain_timeout: Duration) -> Self {
+    pub(crate) fn start(
+        station: &Arc<Station>,
+        queue: Arc<dyn Queue>,
+        concurrency: usize,
+        drain_timeout: Duration,
+    ) -> Self {
         let worker = Worker::new(Arc::clone(station), bus(queue), WorkerSettings { concurrency, drain_timeout });
         let stop = CancellationToken::new();
         let running = worker.run(stop.clone());
@@ -295,12 +300,12 @@ impl Running {
         Self { stop, task }
     }
 
-    pub async fn drain(mut self) {
+    pub(crate) async fn drain(mut self) {
         self.stop.cancel();
         (&mut self.task).await.unwrap();
     }
 
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.task.abort();
         (&mut self.task).await.unwrap_err();
     }
