@@ -24,7 +24,7 @@ use crate::{
     cli::{self, Output},
     command, failure, output,
     service::{self, Service},
-    settings::{LogFormat, Settings},
+    settings::{LogFormat, Settings, Telemetry},
     telemetry::{self, LogSetup, Redactor},
     wiring,
 };
@@ -47,25 +47,28 @@ struct Ready<'a> {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &cli::Dev, form: Output) -> Result<ExitCode> {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let default = Telemetry { listen, log: LogFormat::Pretty, otlp_endpoint: None };
+    let wanted = Telemetry::from_environment(&default)?;
     let home = Home::open(&arguments.data_dir)?;
     let _logging = telemetry::init(&LogSetup {
-        format: LogFormat::Pretty,
+        format: wanted.log,
         default_filter: "info",
-        otlp_endpoint: None,
+        otlp_endpoint: wanted.otlp_endpoint.as_ref(),
         redactor: Redactor::new([home.credentials.secret_access_key.expose().to_owned()]),
     })?;
     wiring::require_transform()?;
-    command::runtime()?.block_on(serve(home, arguments, form))?;
+    command::runtime()?.block_on(serve(home, arguments, wanted.listen, form))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(home: Home, arguments: &cli::Dev, form: Output) -> Result<()> {
+async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Output) -> Result<()> {
     let stop = service::termination()?;
     let queue = Arc::new(EmbeddedQueue::new(EmbeddedSettings::default()));
     // The store's lock on the folder comes first: a second `lazaret dev` changes nothing of what the first one wrote.
     let store = open_store(&home, &queue)?;
     let listener = bind(arguments.listen).await?;
-    let telemetry_listener = TcpListener::bind("127.0.0.1:0").await.context("no port is free for telemetry")?;
+    let telemetry_listener = service::bind_telemetry(telemetry).await?;
     // On the thread that lives longest: the kernel ends our clamd when the thread ends that started it.
     let mut clamd = match stop.run_until_cancelled(Clamd::find_or_start(arguments.clamd.as_ref(), &home)).await {
         Some(found) => found?,

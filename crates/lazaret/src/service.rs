@@ -1,6 +1,6 @@
 //! What runs until it is told to stop: worker, sweeper, telemetry.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use lazaret_core::{
@@ -47,8 +47,7 @@ impl std::fmt::Debug for Service {
 }
 
 /// Takes the port of `/healthz`, `/readyz` and `/metrics`.
-pub async fn bind_telemetry(settings: &Settings) -> Result<TcpListener> {
-    let address = settings.telemetry.listen;
+pub async fn bind_telemetry(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let advice = if failure::is_taken(&error) { "it is taken" } else { "it cannot be bound" };
         anyhow!("telemetry.listen = {address}: {advice} ({error}); choose another address")
@@ -59,6 +58,13 @@ pub async fn bind_telemetry(settings: &Settings) -> Result<TcpListener> {
 pub fn install_metrics(settings: &Settings) -> Result<PrometheusHandle> {
     let names: Vec<ScannerName> = settings.scanners.iter().map(|scanner| scanner.name.clone()).collect();
     telemetry::metrics::install(&names)
+}
+
+/// Lets a write past the limit on the size of files (`RLIMIT_FSIZE`) fail like a full disk instead of ending the
+/// process: a handler that does nothing is in place from here on.
+pub fn survive_file_size_limit() -> Result<()> {
+    let exceeded = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(exceeded).map(drop).context("SIGXFSZ cannot be caught")
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -104,7 +110,7 @@ impl Service {
     pub async fn run(self, settings: &Settings, listener: TcpListener, stop: CancellationToken) -> Result<()> {
         let Self { wired, bus, metrics } = self;
         let station = Arc::clone(&wired.station);
-        info!(worker = %station.settings.worker_id, telemetry = %settings.telemetry.listen, "worker begins");
+        info!(worker = %station.settings.worker_id, telemetry = %listener.local_addr()?, "worker begins");
         let readiness = Arc::new(Readiness::new(probes(&station, &bus)));
         // Telemetry answers until the last delivery is done.
         let done = CancellationToken::new();

@@ -29,7 +29,7 @@ use std::{
 
 use lazaret_core::PolicySet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 pub use error::SettingsError;
@@ -99,10 +99,7 @@ impl Settings {
         let path = lookup::find(named, Path::new("."))?;
         let text =
             fs::read_to_string(&path).map_err(|cause| SettingsError::Unreadable { path: path.clone(), cause })?;
-        // A variable that is not Unicode is none of ours: every name of ours is ASCII and every value text.
-        let environment =
-            env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let settings = Self::parse(&text, &path, environment)?;
+        let settings = Self::parse(&text, &path, environment())?;
         Ok(Loaded { path, settings })
     }
 
@@ -113,28 +110,7 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
         let file: Table = toml::from_str(text).map_err(|error| syntax(&error, text, path))?;
-        let mut variables = overlay::collect(environment);
-        let settings = loop {
-            let mut table = file.clone();
-            for variable in &variables {
-                overlay::apply(&mut table, variable)?;
-            }
-            absent::check(&table)?;
-            match serde_path_to_error::deserialize::<_, Self>(Value::Table(table)) {
-                Ok(settings) => break settings,
-                Err(error) => {
-                    let key = error.path().to_string();
-                    // `12345` may be a number or a name of digits: the setting decides.
-                    let blamed = variables.iter_mut().find(|variable| same_key(&variable.key(), &key));
-                    if let Some(variable) = blamed
-                        && variable.make_literal()
-                    {
-                        continue;
-                    }
-                    return Err(shape(&key, &error.into_inner(), path, &variables));
-                }
-            }
-        };
+        let settings: Self = read(&file, overlay::collect(environment), path)?;
         rules::check(&settings)?;
         Ok(settings)
     }
@@ -163,6 +139,48 @@ impl Settings {
     /// Every value that must never be seen in a log.
     pub fn secrets(&self) -> Vec<&Secret> {
         self.storage.secret_access_key.iter().collect()
+    }
+}
+
+impl Telemetry {
+    /// `default` with the environment over it: for `lazaret dev`, which logs before it writes its settings.
+    pub fn from_environment(default: &Self) -> Result<Self, SettingsError> {
+        #[derive(Serialize, Deserialize)]
+        struct Section<T> {
+            telemetry: T,
+        }
+        let path = Path::new("lazaret dev");
+        let file = Table::try_from(Section { telemetry: default })
+            .map_err(|error| SettingsError::rule("telemetry", error.to_string()))?;
+        let mut variables = overlay::collect(environment());
+        variables.retain(|variable| variable.key().starts_with("telemetry."));
+        Ok(read::<Section<Self>>(&file, variables, path)?.telemetry)
+    }
+}
+
+/// A variable that is not Unicode is none of ours: every name of ours is ASCII and every value text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The file with the variables over it.
+fn read<T: DeserializeOwned>(file: &Table, mut variables: Vec<Variable>, path: &Path) -> Result<T, SettingsError> {
+    loop {
+        let mut table = file.clone();
+        for variable in &variables {
+            overlay::apply(&mut table, variable)?;
+        }
+        absent::check(&table)?;
+        let error = match serde_path_to_error::deserialize(Value::Table(table)) {
+            Ok(settings) => return Ok(settings),
+            Err(error) => error,
+        };
+        let key = error.path().to_string();
+        // `12345` may be a number or a name of digits: the setting decides.
+        let blamed = variables.iter_mut().find(|variable| same_key(&variable.key(), &key));
+        if !blamed.is_some_and(Variable::make_literal) {
+            return Err(shape(&key, &error.into_inner(), path, &variables));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use lazaret_sessions::{MigrationReport, SqliteOptions, SqliteSessionStore};
 use uuid::Uuid;
 
 use crate::{
-    failure,
+    failure, service,
     settings::{Checksums, Period, Scanner, ServerSideEncryption, Settings, Sqs},
     telemetry,
 };
@@ -78,6 +78,7 @@ pub async fn offline(settings: &Settings) -> Result<Wired> {
 }
 
 async fn assemble(settings: &Settings, sessions: SqliteSessionStore) -> Result<Wired> {
+    service::survive_file_size_limit()?;
     let spool = spool(settings)?;
     let (storage, worker, limits) = (&settings.storage, &settings.worker, &settings.limits);
     let station = Station {

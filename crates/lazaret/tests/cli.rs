@@ -1,6 +1,8 @@
 //! The command line as a person and a program meet it: exit codes, one-line errors, stable shapes. Nothing here needs
 //! a server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     fs,
     path::Path,

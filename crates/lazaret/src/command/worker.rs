@@ -19,7 +19,7 @@ pub(super) async fn run(settings: &Settings) -> Result<()> {
         )
         .into());
     };
-    let listener = service::bind_telemetry(settings).await?;
+    let listener = service::bind_telemetry(settings.telemetry.listen).await?;
     let metrics = service::install_metrics(settings)?;
     wiring::require_transform()?;
     let wired = wiring::station(settings).await?;

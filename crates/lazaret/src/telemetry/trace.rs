@@ -46,10 +46,48 @@ impl Extractor for Attributes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        net::TcpListener,
+    };
+
     use opentelemetry::trace::{TraceContextExt, TracerProvider};
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+
+    /// Takes one request and returns its head and body.
+    fn collect_one(listener: &TcpListener) -> (String, Vec<u8>) {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "the head ends early: {head}");
+        }
+        let length = head.to_lowercase().split_once("content-length: ").unwrap().1.lines().next().unwrap().parse();
+        let mut body = vec![0; length.unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        (head, body)
+    }
+
+    #[test]
+    fn spans_reach_the_collector_before_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
+        let collector = std::thread::spawn(move || collect_one(&listener));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let provider = provider(&endpoint).unwrap();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            runtime.block_on(async { tracing::info_span!("delivery", upload.id = "u-1").in_scope(|| {}) });
+        });
+        provider.shutdown().unwrap();
+        let (head, body) = collector.join().unwrap();
+        assert!(head.starts_with("POST /v1/traces "), "{head}");
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("delivery") && text.contains("upload.id") && text.contains("lazaret"), "{text}");
+    }
 
     #[test]
     fn a_message_names_the_trace_it_belongs_to() {
