@@ -109,8 +109,8 @@ mod tests {
     }
 
     /// Sets the *encrypted* bit of the `index`-th header that begins with `signature`.
-    fn encrypt(mut bytes: Vec<u8>, signature: &[u8; 4], flags_at: usize, index: usize) -> Vec<u8> {
-        let headers = bytes.windows(4).enumerate().filter(|(_, window)| window == signature);
+    fn encrypt(mut bytes: Vec<u8>, signature: [u8; 4], flags_at: usize, index: usize) -> Vec<u8> {
+        let headers = bytes.windows(4).enumerate().filter(|(_, window)| *window == signature);
         let at = headers.map(|(at, _)| at).nth(index).unwrap();
         bytes[at + flags_at] |= 1;
         bytes
@@ -126,15 +126,15 @@ mod tests {
     fn an_encrypted_member_holds_whichever_header_says_so() {
         for index in 0..3 {
             let bytes = archive(&["a", "b", "c"]);
-            assert_eq!(opaque(&encrypt(bytes.clone(), b"PK\x01\x02", 8, index)), Some(HoldReason::Encrypted));
-            assert_eq!(opaque(&encrypt(bytes, b"PK\x03\x04", 6, index)), Some(HoldReason::Encrypted));
+            assert_eq!(opaque(&encrypt(bytes.clone(), *b"PK\x01\x02", 8, index)), Some(HoldReason::Encrypted));
+            assert_eq!(opaque(&encrypt(bytes, *b"PK\x03\x04", 6, index)), Some(HoldReason::Encrypted));
         }
     }
 
     /// An index by name keeps the last of two members of one name, and the encrypted first one was not seen.
     #[test]
     fn an_encrypted_member_does_not_hide_behind_its_own_name() {
-        let mut bytes = encrypt(archive(&["a", "b"]), b"PK\x01\x02", 8, 0);
+        let mut bytes = encrypt(archive(&["a", "b"]), *b"PK\x01\x02", 8, 0);
         for at in 0..bytes.len() {
             if bytes[at] == b'b' && bytes[at + 1..].starts_with(b"some") || bytes[at..].starts_with(b"bPK\x05\x06") {
                 bytes[at] = b'a';

@@ -1,5 +1,7 @@
 //! The way of an object over fakes that fail, stall and lie, a real session database and a real queue.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod attempts;
 mod deliveries;
 mod faults;

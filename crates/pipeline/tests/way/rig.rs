@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const PUBLISHED: &str = "published";
 /// A lease that no test outlives.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
 

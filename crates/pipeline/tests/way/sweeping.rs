@@ -14,7 +14,7 @@ use lazaret_testkit::{
 
 use crate::rig::{BUCKET, LONG, Rig, new_session};
 
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_hours(1);
 
 impl Rig {
     async fn sweep(&self, dry_run: bool) -> SweepReport {

@@ -139,7 +139,9 @@ async fn every_scanner_has_a_say() {
     let rig = Rig::new().await.with(|station| {
         station.scanners.push(slot(second.clone()));
         let mut policies = station.settings.policies.as_slice().to_vec();
-        policies.iter_mut().for_each(|policy| policy.scanners.push("second".parse().unwrap()));
+        for policy in &mut policies {
+            policy.scanners.push("second".parse().unwrap());
+        }
         station.settings.policies = lazaret_core::PolicySet::new(policies);
     });
     second.set_down(true);
