@@ -174,9 +174,9 @@ async fn enqueue_waiting(settings: &Settings, store: &dyn ObjectStore, bus: &Bus
 fn announce(form: Output, home: &Home, config: &Path, addresses: &Addresses<'_>, clamd: &Clamd) -> Result<()> {
     let told = clamd.told();
     if let Some(warning) = &told.signature_warning {
-        warn!("{warning}");
-        if form == Output::Table {
-            anstream::eprintln!("{} {warning}", "WARNING:".yellow().bold());
+        match form {
+            Output::Json => warn!("{warning}"),
+            Output::Table => anstream::eprintln!("{} {warning}", "WARNING:".yellow().bold()),
         }
     }
     let keys = &home.credentials;
@@ -212,7 +212,7 @@ fn tell(ready: &Ready<'_>) {
     let lazaret = format!("{program} --config {}", ready.config.display());
     anstream::println!(
         "\nNext, in another terminal:\n\n  {lazaret} session create --tenant me --file-name cat.jpg --content-type \
-         image/jpeg --size $(stat -c %s cat.jpg)\n  curl -T cat.jpg -H 'Content-Type: image/jpeg' \"$put_url\"\n  \
-         {lazaret} session show UPLOAD_ID\n"
+         image/jpeg --size $(stat -c %s cat.jpg)\n\nIt prints the line that uploads, `curl -T`. Then:\n\n  {lazaret} \
+         session list\n  {lazaret} session show UPLOAD_ID\n"
     );
 }

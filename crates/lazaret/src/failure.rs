@@ -56,8 +56,11 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
                 "check storage.bucket, storage.region and the credentials (storage.access_key_id, \
                  storage.secret_access_key)",
             ),
-            StoreError::Spool { .. } => Some(SPOOL),
-            StoreError::Changed { .. } | StoreError::Body { .. } | StoreError::SpoolBudget { .. } => None,
+            // These say it themselves: a worker meets them in its log.
+            StoreError::Spool { .. }
+            | StoreError::Changed { .. }
+            | StoreError::Body { .. }
+            | StoreError::SpoolBudget { .. } => None,
         };
     }
     if let Some(error) = error.downcast_ref::<QueueError>() {

@@ -1,7 +1,7 @@
 //! Logs, metrics, traces.
 //!
 //! Nothing secret is logged, in three layers: targets that see credentials are capped whatever the filter says
-//! ([`cap`]), what looks like a credential is masked as it is written ([`Redactor`]), and so is every secret of the
+//! (`cap`), what looks like a credential is masked as it is written ([`Redactor`]), and so is every secret of the
 //! settings.
 
 mod cap;
