@@ -174,7 +174,8 @@ async fn a_full_spool() -> Result<()> {
     let mut worker = Running::start(&mut limited, station.folder.path(), "worker")?;
     until_true("it says what is wrong", Duration::from_secs(30), async || {
         worker.ensure_up()?;
-        Ok(worker.stderr()?.lines().any(|line| line.contains("spool") && line.contains("unavailable")))
+        let told = ["unavailable", "/spool failed", "make room", "worker.spool_dir"];
+        Ok(worker.stderr()?.lines().any(|line| told.iter().all(|words| line.contains(words))))
     })
     .await?;
     let shown = station.show(&created.upload_id)?;

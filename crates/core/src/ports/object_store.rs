@@ -227,7 +227,7 @@ pub enum StoreError {
         budget: u64,
     },
     /// The spool could not be written: disk full, no permission.
-    #[error("spool in {dir} failed")]
+    #[error("spool in {dir} failed (make room there, or set worker.spool_dir to a disk that has room)")]
     Spool {
         /// The folder of the spool.
         dir: String,
