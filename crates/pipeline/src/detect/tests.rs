@@ -111,3 +111,13 @@ proptest::proptest! {
         proptest::prop_assert!(text || !one.is_plain_text);
     }
 }
+
+/// Offsets that point beyond all bounds: a ZIP64 end record (APPNOTE.TXT 4.3.15) where no file can have one.
+#[test]
+fn offsets_that_overflow_are_no_panic() {
+    for offset in [u64::MAX, u64::MAX - 32, i64::MAX as u64] {
+        let bytes =
+            [&b"PK\x03\x04aaaaaaaaPK\x06\x07\0\0\0\0"[..], &offset.to_le_bytes(), b"\0\0\0\0PK\x05\x06", &[0xff; 18]];
+        assert_eq!(name(&bytes.concat()), "application/zip");
+    }
+}
