@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lazaret_core::{
-    Session,
+    Disposition, Session,
     ports::{OutboxItem, OutboxKind, QueueError, SessionStore, SessionStoreError},
 };
 use thiserror::Error;
@@ -31,13 +31,30 @@ pub(crate) enum RelayError {
     Queue(#[from] QueueError),
 }
 
+impl RelayError {
+    /// Whether every other item would fail as well.
+    const fn is_outage(&self) -> bool {
+        match self {
+            Self::Sessions(error) => matches!(error.disposition(), Disposition::Unavailable),
+            Self::Queue(_) => true,
+        }
+    }
+}
+
 impl Relay {
     /// Carries out what is there now; how many items went.
     pub(crate) async fn run_once(&self) -> Result<usize, RelayError> {
         let work = self.sessions.claim_outbox(OutboxKind::Process, BATCH, CLAIM).await?;
+        let mut first_error = None;
         for item in &work {
-            self.enqueue(item).await?;
-            self.sessions.complete_outbox(&[item.id]).await?;
+            match self.carry_out(item).await {
+                Ok(()) => {}
+                Err(error) if error.is_outage() => return Err(error),
+                // Its claim runs out and it is tried again; it must not keep those behind it.
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
         }
         // Nobody subscribes to verdicts in this build (`events.kind = "none"`): they are dropped, not hoarded.
         let verdicts = self.sessions.claim_outbox(OutboxKind::Verdict, BATCH, CLAIM).await?;
@@ -45,7 +62,12 @@ impl Relay {
         if !ids.is_empty() {
             self.sessions.complete_outbox(&ids).await?;
         }
-        Ok(work.len() + ids.len())
+        first_error.map_or(Ok(work.len() + ids.len()), Err)
+    }
+
+    async fn carry_out(&self, item: &OutboxItem) -> Result<(), RelayError> {
+        self.enqueue(item).await?;
+        Ok(self.sessions.complete_outbox(&[item.id]).await?)
     }
 
     async fn enqueue(&self, item: &OutboxItem) -> Result<(), RelayError> {
