@@ -150,5 +150,5 @@ async fn a_fault_before_or_after_any_effect_converges() {
     let outcomes = stream::iter(points).map(|(case, strike)| converges(case, Some(strike)));
     outcomes.buffer_unordered(AT_ONCE).for_each(async |_| ()).await;
     println!("{tried} fault points over {} cases", CASES.len());
-    assert!(tried > 300, "only {tried} fault points: the faults are not where the calls are");
+    assert!(tried > 200, "only {tried} fault points: the faults are not where the calls are");
 }
