@@ -6,7 +6,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use lazaret_core::{
-    BucketName, ObjectKey, Reason, Session, StateName, Timestamp, UploadId,
+    BucketName, ObjectKey, Prefix, Reason, Session, StateName, Timestamp, UploadId,
     ports::{Listed, ListedUpload, SessionStoreError, StoreError},
 };
 use serde::Serialize;
@@ -21,6 +21,9 @@ use crate::{
 
 /// How many sessions one step looks at before it asks again.
 const BATCH: u32 = 200;
+
+/// No publish takes longer: an older multipart upload under the published prefix belongs to a worker that is gone.
+const LONGEST_PUBLISH: Duration = Duration::from_hours(24);
 
 /// What was swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -151,8 +154,12 @@ impl Pass<'_> {
     }
 
     fn is_past_grace(&self, since: Option<Timestamp>) -> bool {
+        self.is_older_than(since, self.grace)
+    }
+
+    fn is_older_than(&self, since: Option<Timestamp>, age: Duration) -> bool {
         // An object of unknown age is young.
-        since.is_some_and(|since| self.now.duration_since(since).unsigned_abs() > self.grace && since < self.now)
+        since.is_some_and(|since| self.now.duration_since(since).unsigned_abs() > age && since < self.now)
     }
 
     /// What went wrong with one thing must not keep the others; an outage ends the pass.
@@ -261,6 +268,8 @@ impl Pass<'_> {
 
     async fn original(&mut self, session: &Session) -> Result<(), SweepError> {
         let key = session.key.as_key();
+        // Most expired sessions never had one: their record is closed, and nothing was swept.
+        let is_there = self.station.store.head(&session.bucket, key, None).await?.is_some();
         if !self.dry_run {
             clean_up(self.station, session, None, Copies::Perhaps).await?;
             if session.state.name() == StateName::Rejected {
@@ -268,7 +277,9 @@ impl Pass<'_> {
                 self.station.sessions.record_original_deleted(session.upload_id).await?;
             }
         }
-        self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));
+        if is_there {
+            self.record(SweptWhat::Original, &session.bucket, key, Some(session.upload_id));
+        }
         Ok(())
     }
 
@@ -311,12 +322,19 @@ impl Pass<'_> {
     }
 
     async fn multipart_uploads(&mut self) -> Result<(), SweepError> {
-        let (bucket, prefix) = (&self.station.settings.bucket, &self.station.settings.quarantine_prefix);
+        let settings = &self.station.settings;
+        self.uploads_under(&settings.bucket, &settings.quarantine_prefix, self.grace).await?;
+        // A worker that died while it published a large object leaves one of its own.
+        let grace = self.grace.max(LONGEST_PUBLISH);
+        self.uploads_under(&settings.published_bucket, &settings.published_prefix, grace).await
+    }
+
+    async fn uploads_under(&mut self, bucket: &BucketName, prefix: &Prefix, grace: Duration) -> Result<(), SweepError> {
         let mut from = None;
         loop {
             let page = self.station.store.list_uploads(bucket, prefix, from.as_deref()).await?;
             for upload in page.items {
-                if self.is_past_grace(upload.initiated_at)
+                if self.is_older_than(upload.initiated_at, grace)
                     && let Err(error) = self.multipart_upload(bucket, &upload).await
                 {
                     self.go_on(&upload.key, error)?;

@@ -12,7 +12,7 @@ use lazaret_testkit::{
     scanners::eicar,
 };
 
-use crate::rig::{BUCKET, LONG, Rig, new_session};
+use crate::rig::{BUCKET, LONG, PUBLISHED, Rig, new_session};
 
 const GRACE: Duration = Duration::from_hours(1);
 
@@ -125,6 +125,20 @@ async fn a_stale_multipart_upload_goes_with_its_session() {
     assert_eq!(rig.is(&overdue).await, StateName::Expired);
     assert_eq!(rig.store.calls(Operation::AbortUpload), 1);
     assert_eq!(rig.is(&in_time).await, StateName::Created);
+}
+
+/// What a worker that died in a long publish leaves goes a day later; a publish that goes on stays, whatever the grace.
+#[tokio::test]
+async fn an_unfinished_publish_goes_after_a_day() {
+    let rig = Rig::new().await;
+    let hours = |hours| Duration::from_hours(hours);
+    for (age, aborted) in [(hours(23), 0), (hours(25), 1)] {
+        rig.store.set_now(rig.now().await.checked_sub(age).unwrap());
+        rig.store.begin_upload(PUBLISHED, "published/object/digest");
+        let report = rig.sweep(false).await;
+        assert_eq!(kinds(&report), vec![SweptWhat::MultipartUpload; aborted], "{age:?}");
+    }
+    assert_eq!(rig.store.calls(Operation::AbortUpload), 1);
 }
 
 /// Without an event but with its object: processed where an event would have been enough, expired where somebody had to
