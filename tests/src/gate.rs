@@ -39,10 +39,16 @@ struct Door {
 impl Gate {
     /// A shut gate in front of the clamd at `clamd`, for bytes that hold `marker`.
     pub fn shut(clamd: SocketAddr, marker: &'static str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let gate = Self::open_at((Ipv4Addr::LOCALHOST, 0).into(), clamd, marker)?;
+        gate.state.with(|door| door.shut = true);
+        Ok(gate)
+    }
+
+    /// An open gate that listens at `address`.
+    pub fn open_at(address: SocketAddr, clamd: SocketAddr, marker: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::default());
-        state.with(|door| door.shut = true);
         let shared = Arc::clone(&state);
         // Ends with the process: the test is one.
         thread::spawn(move || {

@@ -128,6 +128,16 @@ impl Running {
         until("the program ends", within, async || Ok(self.child.try_wait()?)).await
     }
 
+    /// The processes it started that live now.
+    pub fn children(&self) -> Result<Vec<PathBuf>> {
+        let mut children = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let listed = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            children.extend(listed.split_whitespace().map(|id| Path::new("/proc").join(id)));
+        }
+        Ok(children)
+    }
+
     /// The most memory it ever had resident, in bytes (`VmHWM` of proc(5)).
     pub fn peak_resident_bytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;

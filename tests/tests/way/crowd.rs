@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     time::Duration,
 };
 
@@ -15,6 +16,8 @@ use lazaret_tests::{
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::SETTLED_WITHIN;
 
 const OBJECTS: usize = 500;
 const UPLOADS_AT_ONCE: usize = 16;
@@ -70,7 +73,11 @@ async fn heavy_five_hundred_mixed_objects_outlive_a_killed_worker() -> Result<()
     let sessions = station.sessions().await?;
     until_true("a fifth is settled", ALL_SETTLED_WITHIN, async || Ok(unsettled(&sessions).await? < OBJECTS * 4 / 5))
         .await?;
+    let children = worker.children()?;
     worker.kill()?;
+    until_true("its children are gone", SETTLED_WITHIN, async || Ok(!children.iter().any(|child| child.exists())))
+        .await?;
+    assert_eq!(fs::read_dir(station.folder.path().join("spool"))?.count(), 0, "spool files have names");
     let left = unsettled(&sessions).await?;
     ensure!(left > 0, "nothing was left for the second worker: kill earlier");
     let second = station.worker("second").await?;
