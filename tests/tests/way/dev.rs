@@ -7,7 +7,9 @@ use image::{DynamicImage, GenericImageView, ImageDecoder, ImageReader};
 use lazaret_tests::{
     cli::put,
     dev::Dev,
+    gate::Gate,
     objects::{Upload, contains, fixture, sha256},
+    servers::Servers,
     wait::until_true,
 };
 
@@ -86,24 +88,26 @@ async fn no_metadata_of_the_client_survives() -> Result<()> {
     Ok(())
 }
 
-/// Killed right after the upload was accepted: the next start finds what nobody processed.
+/// Killed while the first scans wait for their verdicts: the next start finds what nobody settled.
 #[tokio::test]
 async fn what_arrived_before_a_kill_is_processed_after_the_restart() -> Result<()> {
     let folder = tempfile::tempdir()?;
+    let gate = Gate::shut(Servers::from_environment()?.clamd_tcp, "before the kill")?;
+    let clamd = format!("tcp:{}", gate.address);
     // What was in work is looked at again when its lease has run out.
-    let settings = [("worker.lease", "2s")];
+    let settings = [("worker.lease", "2s"), ("scanner.0.address", clamd.as_str())];
     let mut dev = Dev::start(folder.path(), &settings).await?;
     let mut uploads = Vec::new();
     for index in 0..10 {
         let upload = Upload::text(&format!("before the kill {index}"));
-        uploads.push((dev.create(&upload)?, upload));
+        uploads.push((dev.submit(&upload).await?, upload));
     }
-    for (created, upload) in &uploads {
-        put(created, upload.bytes.clone()).await?;
-    }
+    until_true("a scan waits", SETTLED_WITHIN, async || Ok(gate.waiting() > 0)).await?;
     dev.process.kill()?;
-    let before = uploads.iter().map(|(created, _)| dev.show(&created.upload_id)).collect::<Result<Vec<_>>>()?;
-    ensure!(before.iter().any(|shown| !shown.is_settled()), "all were settled before the kill");
+    for (created, _) in &uploads {
+        assert!(!dev.show(&created.upload_id)?.is_settled());
+    }
+    gate.open();
     drop(dev);
 
     let dev = Dev::start(folder.path(), &settings).await?;

@@ -13,6 +13,7 @@ use lazaret_tests::{
 
 use crate::SETTLED_WITHIN;
 
+const SESSION_TOKEN: &str = "lazaret+tests/token0that1is2never3seen4";
 const SECRET_ACCESS_KEY: &str = "lazaret+tests/secret0access1key2never3seen";
 
 /// ministack asks for the right key in pre-signed URLs only, so the worker may have one that can be searched for.
@@ -29,6 +30,27 @@ async fn a_worker_at_trace_level_tells_no_secret() -> Result<()> {
     let secrets = secrets(SECRET_ACCESS_KEY, &created)?;
     assert!(worker.stderr()?.contains("\"level\":\"DEBUG\""), "the log is not at trace level");
     assert_silent("/metrics", metrics.text().as_bytes(), &secrets);
+    assert_folder_silent(folder, &secrets, &["lazaret.toml"])
+}
+
+/// Credentials of the default chain come with a token.
+#[tokio::test]
+async fn a_worker_at_trace_level_tells_no_session_token() -> Result<()> {
+    let station = Station::new().await?;
+    let folder = station.folder.path();
+    let settings = fs::read_to_string(&station.config)?;
+    let without = settings.lines().filter(|line| !line.contains("access_key")).collect::<Vec<_>>().join("\n");
+    let config = folder.join("without-credentials.toml");
+    fs::write(&config, without)?;
+    let mut command = Cli::new(config).command();
+    command.arg("worker").env("RUST_LOG", "trace").env("AWS_ACCESS_KEY_ID", "ASIALAZARETTESTS0001");
+    command.env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY).env("AWS_SESSION_TOKEN", SESSION_TOKEN);
+    let worker = Running::start(&mut command, folder, "worker")?;
+    let created = pass_all_ways(&station).await?;
+    let mut secrets = secrets(SECRET_ACCESS_KEY, &created)?;
+    secrets.push(SESSION_TOKEN.to_owned());
+    assert!(worker.stderr()?.contains("\"level\":\"DEBUG\""), "the log is not at trace level");
+    assert_silent("/metrics", station.metrics().await?.text().as_bytes(), &secrets);
     assert_folder_silent(folder, &secrets, &["lazaret.toml"])
 }
 
