@@ -47,8 +47,7 @@ struct Ready<'a> {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &cli::Dev, form: Output) -> Result<ExitCode> {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let default = Telemetry { listen, log: LogFormat::Pretty, otlp_endpoint: None };
+    let default = Telemetry { log: LogFormat::Pretty, ..Telemetry::default() };
     let wanted = Telemetry::from_environment(&default)?;
     let home = Home::open(&arguments.data_dir)?;
     let _logging = telemetry::init(&LogSetup {
@@ -68,7 +67,7 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     // The store's lock on the folder comes first: a second `lazaret dev` changes nothing of what the first one wrote.
     let store = open_store(&home, &queue)?;
     let listener = bind(arguments.listen).await?;
-    let telemetry_listener = service::bind_telemetry(telemetry).await?;
+    let telemetry_listener = bind_telemetry(telemetry).await?;
     // On the thread that lives longest: the kernel ends our clamd when the thread ends that started it.
     let mut clamd = match stop.run_until_cancelled(Clamd::find_or_start(arguments.clamd.as_ref(), &home)).await {
         Some(found) => found?,
@@ -141,6 +140,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
             anyhow!("cannot listen on {address}: {error}; choose another address with --listen")
         }
     })
+}
+
+/// The usual port of telemetry may be taken by a worker on this machine: then any will do, since it is printed.
+async fn bind_telemetry(address: SocketAddr) -> Result<TcpListener> {
+    let usual = Telemetry::default().listen;
+    match service::bind_telemetry(address).await {
+        Err(_) if address == usual => service::bind_telemetry((usual.ip(), 0).into()).await,
+        bound => bound,
+    }
 }
 
 /// An address that a client can connect to.
