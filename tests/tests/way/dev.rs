@@ -156,6 +156,14 @@ fn same_picture(expected: &DynamicImage, found: &DynamicImage) -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn another_picture_is_not_the_same() -> Result<()> {
+    let picture = upright(&fixture(PHOTO)?)?;
+    same_picture(&picture, &picture)?;
+    assert!(same_picture(&picture, &picture.rotate180()).is_err());
+    Ok(())
+}
+
 /// The dimensions as they are stored.
 fn stored_dimensions(name: &str) -> Result<(u32, u32)> {
     Ok(ImageReader::new(Cursor::new(fixture(name)?)).with_guessed_format()?.into_dimensions()?)

@@ -139,3 +139,9 @@ fn assert_folder_silent(folder: &Path, secrets: &[String], except: &[&str]) -> R
     }
     Ok(())
 }
+
+#[test]
+#[should_panic(expected = "a log tells")]
+fn a_secret_that_is_told_is_found() {
+    assert_silent("a log", b"GET /?X-Amz-Signature=[redacted]\nthe token is abc123\n", &["abc123".to_owned()]);
+}
