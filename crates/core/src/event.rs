@@ -20,19 +20,6 @@ pub struct ObjectEvent {
     pub occurred_at: Option<Timestamp>,
 }
 
-/// Which bus wrote a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dialect {
-    /// S3 notification records, as AWS sends them.
-    S3,
-    /// S3 notification records from MinIO.
-    Minio,
-    /// S3 notification records from Ceph RGW.
-    Ceph,
-    /// Amazon EventBridge.
-    EventBridge,
-}
-
 /// A record that is well formed and none of our business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IgnoredRecord {

@@ -59,8 +59,8 @@ text_name!(
     /// A bucket.
     BucketName,
     "bucket",
-    "3 to 255 visible ASCII characters without a slash are expected",
-    |text| (3..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+    "1 to 255 visible ASCII characters without a slash are expected",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
 );
 text_name!(
     /// A key in a bucket, decoded: exactly the bytes the store knows.

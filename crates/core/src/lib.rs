@@ -16,7 +16,7 @@ pub mod verdict;
 
 pub use digest::Sha256Digest;
 pub use error::{Disposition, InvalidValue};
-pub use event::{Dialect, IgnoredRecord, ObjectEvent};
+pub use event::{IgnoredRecord, ObjectEvent};
 pub use id::{Fence, ObjectId, TenantId, UploadId, WorkerId};
 pub use key::{BucketName, ETag, ObjectKey, Prefix, PublishedKey, QuarantineKey, VersionId};
 pub use media::MediaType;

@@ -9,7 +9,7 @@ use crate::{
     UploadId, VersionId, error::InvalidValue,
 };
 
-/// The file name a client gave: 1 to 255 bytes without control characters. A label, never a path.
+/// The file name a client gave: 1 to 255 bytes without control or bidirectional formatting characters. A label, never a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
@@ -39,14 +39,17 @@ impl TryFrom<String> for FileName {
     type Error = InvalidValue;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
+        // Bidirectional formatting (Unicode UAX #9) lets `gpj.exe` read as `exe.jpg`.
+        let reorders =
+            |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\' || reorders(c);
         if (1..=255).contains(&text.len()) && !text.contains(forbidden) {
             Ok(Self(text))
         } else {
             Err(InvalidValue::new(
                 "file name",
                 &text,
-                "1 to 255 bytes without slashes or control characters are expected",
+                "1 to 255 bytes without slashes, control or bidirectional formatting characters are expected",
             ))
         }
     }
@@ -156,7 +159,7 @@ mod tests {
         {
             assert_eq!(name.parse::<FileName>().unwrap().extension().as_deref(), extension, "{name}");
         }
-        for name in ["", "a/b", "a\\b", "a\nb", &"x".repeat(256)] {
+        for name in ["", "a/b", "a\\b", "a\nb", "a\u{202e}gpj.exe", &"x".repeat(256)] {
             assert!(name.parse::<FileName>().is_err(), "{name:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Amazon EventBridge (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>). Its keys are raw,
 //! unlike those of S3 notifications.
 
-use lazaret_core::{Dialect, IgnoredRecord, ObjectEvent};
+use lazaret_core::{IgnoredRecord, ObjectEvent};
 use serde_json::Value;
 
 use crate::{DecodeError, Decoded, Record, error::cut, field::Fields};
@@ -19,7 +19,7 @@ pub(crate) fn decode(message: &Value) -> Result<Decoded, DecodeError> {
     } else {
         Record::Ignored(IgnoredRecord::OtherEvent(cut(name)))
     };
-    Ok(Decoded { dialect: Dialect::EventBridge, records: vec![record] })
+    Ok(Decoded { records: vec![record], bad: Vec::new() })
 }
 
 fn created(event: Fields<'_>) -> Result<ObjectEvent, DecodeError> {

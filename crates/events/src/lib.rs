@@ -6,7 +6,7 @@ mod eventbridge;
 mod field;
 mod record;
 
-use lazaret_core::{BucketName, Dialect, IgnoredRecord, ObjectEvent, ObjectKey, VersionId};
+use lazaret_core::{BucketName, IgnoredRecord, ObjectEvent, ObjectKey, VersionId};
 use serde_json::{Value, json};
 
 pub use error::DecodeError;
@@ -15,13 +15,13 @@ pub use error::DecodeError;
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>).
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// A message that was understood whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message of a known shape.
+#[derive(Debug, Default)]
 pub struct Decoded {
-    /// Which bus wrote it; inside an envelope, who wrote what is in the envelope.
-    pub dialect: Dialect,
-    /// All its records, in their order, at least one.
+    /// The records that are understood, in their order.
     pub records: Vec<Record>,
+    /// Why the others are not. The good ones are to be worked on all the same.
+    pub bad: Vec<DecodeError>,
 }
 
 /// One record of a message.
@@ -33,7 +33,7 @@ pub enum Record {
     Ignored(IgnoredRecord),
 }
 
-/// Decodes the body of a message. One record that is not understood makes the whole message an error.
+/// Decodes the body of a message. A record that is not understood does not keep the others.
 pub fn decode(body: &[u8]) -> Result<Decoded, DecodeError> {
     let message = parse(body)?;
     match envelope(&message)? {
@@ -91,7 +91,7 @@ fn decode_bare(message: &Value) -> Result<Decoded, DecodeError> {
         return record::decode(records);
     }
     if fields.get("Event").is_some_and(|event| event == "s3:TestEvent") {
-        return Ok(Decoded { dialect: Dialect::S3, records: vec![Record::Ignored(IgnoredRecord::TestEvent)] });
+        return Ok(Decoded { records: vec![Record::Ignored(IgnoredRecord::TestEvent)], bad: Vec::new() });
     }
     if fields.contains_key("detail-type") && fields.contains_key("detail") {
         return eventbridge::decode(message);

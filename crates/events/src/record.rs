@@ -3,7 +3,7 @@
 //! (<https://github.com/minio/minio/issues/7665>) and Ceph RGW
 //! (<https://docs.ceph.com/en/latest/radosgw/notifications/>).
 
-use lazaret_core::{Dialect, IgnoredRecord, ObjectEvent, ObjectKey};
+use lazaret_core::{IgnoredRecord, ObjectEvent, ObjectKey};
 use serde_json::Value;
 
 use crate::{DecodeError, Decoded, Record, encoding, error::cut, field::Fields};
@@ -12,28 +12,38 @@ pub(crate) fn decode(records: &Value) -> Result<Decoded, DecodeError> {
     let Value::Array(records) = records else {
         return Err(DecodeError::unknown_shape("Records that are not a list"));
     };
-    let fields = || records.iter().enumerate().map(|(index, record)| Fields { index, record });
-    let Some(first) = fields().next() else {
+    if records.is_empty() {
         return Err(DecodeError::unknown_shape("Records without a record"));
-    };
-    let dialect = dialect(first)?;
-    let records = fields().map(|record| decode_one(record, dialect)).collect::<Result<_, _>>()?;
-    Ok(Decoded { dialect, records })
+    }
+    let mut decoded = Decoded::default();
+    for (index, record) in records.iter().enumerate() {
+        match decode_one(Fields { index, record }) {
+            Ok(record) => decoded.records.push(record),
+            Err(error) => decoded.bad.push(error),
+        }
+    }
+    Ok(decoded)
 }
 
-fn dialect(record: Fields<'_>) -> Result<Dialect, DecodeError> {
+/// Who wrote a record, which says how its key is encoded.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Aws,
+    Minio,
+    Ceph,
+}
+
+fn origin(record: Fields<'_>) -> Result<Origin, DecodeError> {
     match record.text("eventSource")? {
-        "aws:s3" => Ok(Dialect::S3),
-        "minio:s3" => Ok(Dialect::Minio),
-        "ceph:s3" => Ok(Dialect::Ceph),
+        "aws:s3" => Ok(Origin::Aws),
+        "minio:s3" => Ok(Origin::Minio),
+        "ceph:s3" => Ok(Origin::Ceph),
         other => Err(DecodeError::UnknownSource { index: record.index, origin: cut(other) }),
     }
 }
 
-fn decode_one(record: Fields<'_>, of_message: Dialect) -> Result<Record, DecodeError> {
-    if dialect(record)? != of_message {
-        return Err(record.bad("eventSource", "differs from the first record's"));
-    }
+fn decode_one(record: Fields<'_>) -> Result<Record, DecodeError> {
+    let origin = origin(record)?;
     record.major("eventVersion", &["2"], "2.x")?;
     let name = record.text("eventName")?;
     if !name.strip_prefix("s3:").unwrap_or(name).starts_with("ObjectCreated:") {
@@ -41,7 +51,7 @@ fn decode_one(record: Fields<'_>, of_message: Dialect) -> Result<Record, DecodeE
     }
     Ok(Record::Created(ObjectEvent {
         bucket: record.parse("s3.bucket.name", record.text("s3.bucket.name")?)?,
-        key: key(record, of_message)?,
+        key: key(record, origin)?,
         version: record.optional("s3.object.versionId")?,
         etag: record.etag("s3.object.eTag")?,
         size: record.size("s3.object.size")?,
@@ -49,14 +59,14 @@ fn decode_one(record: Fields<'_>, of_message: Dialect) -> Result<Record, DecodeE
     }))
 }
 
-fn key(record: Fields<'_>, dialect: Dialect) -> Result<ObjectKey, DecodeError> {
+fn key(record: Fields<'_>, origin: Origin) -> Result<ObjectKey, DecodeError> {
     const PATH: &str = "s3.object.key";
     let text = record.text(PATH)?;
-    match dialect {
-        Dialect::S3 | Dialect::Minio => {
+    match origin {
+        Origin::Aws | Origin::Minio => {
             let decoded = encoding::form_decode(text).map_err(|why| record.bad(PATH, why))?;
             record.parse(PATH, &decoded)
         }
-        Dialect::Ceph | Dialect::EventBridge => record.parse(PATH, text),
+        Origin::Ceph => record.parse(PATH, text),
     }
 }

@@ -1,6 +1,6 @@
 use std::fs;
 
-use lazaret_core::{Dialect, IgnoredRecord, ObjectEvent, Timestamp};
+use lazaret_core::{IgnoredRecord, ObjectEvent, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -15,8 +15,10 @@ fn sample_json(name: &str) -> Value {
     serde_json::from_slice(&sample(name)).unwrap()
 }
 
+/// A message all of whose records are understood, or the first error.
 fn decode_json(message: &Value) -> Result<Decoded, DecodeError> {
-    decode(message.to_string().as_bytes())
+    let mut decoded = decode(message.to_string().as_bytes())?;
+    if decoded.bad.is_empty() { Ok(decoded) } else { Err(decoded.bad.remove(0)) }
 }
 
 fn created(decoded: Decoded) -> ObjectEvent {
@@ -44,14 +46,12 @@ fn red_flower() -> ObjectEvent {
 #[test]
 fn an_s3_notification_has_its_key_form_decoded() {
     let decoded = decode(&sample("s3_sqs_direct.json")).unwrap();
-    assert_eq!(decoded.dialect, Dialect::S3);
     assert_eq!(created(decoded), red_flower());
 }
 
 #[test]
 fn an_sns_envelope_is_opened() {
     let decoded = decode(&sample("sns_envelope.json")).unwrap();
-    assert_eq!(decoded.dialect, Dialect::S3);
     assert_eq!(created(decoded), red_flower());
 }
 
@@ -59,7 +59,7 @@ fn an_sns_envelope_is_opened() {
 fn an_envelope_around_eventbridge_is_opened() {
     let mut message = sample_json("sns_envelope.json");
     message["Message"] = String::from_utf8(sample("eventbridge_object_created.json")).unwrap().into();
-    assert_eq!(decode_json(&message).unwrap().dialect, Dialect::EventBridge);
+    assert_eq!(created(decode_json(&message).unwrap()).key.as_str(), "example-key");
 }
 
 #[test]
@@ -83,7 +83,6 @@ fn eventbridge_keys_are_raw() {
     let mut message = sample_json("eventbridge_object_created.json");
     message["detail"]["object"]["key"] = "a+b%20c d".into();
     let decoded = decode_json(&message).unwrap();
-    assert_eq!(decoded.dialect, Dialect::EventBridge);
     let expected = ObjectEvent {
         bucket: "amzn-s3-demo-bucket1".parse().unwrap(),
         key: "a+b%20c d".parse().unwrap(),
@@ -98,7 +97,6 @@ fn eventbridge_keys_are_raw() {
 #[test]
 fn minio_keys_have_their_slashes_decoded() {
     let decoded = decode(&sample("minio_amqp.json")).unwrap();
-    assert_eq!(decoded.dialect, Dialect::Minio);
     let event = created(decoded);
     assert_eq!(event.key.as_str(), "5cdfb588cea4de1db3034a87/colors.xml");
     assert_eq!((event.bucket.as_str(), event.size), ("mybucket", Some(629_648)));
@@ -109,7 +107,6 @@ fn ceph_keys_are_raw_sizes_strings_and_versions_empty() {
     let mut message = sample_json("ceph_rgw_amqp.json");
     message["Records"][0]["s3"]["object"]["key"] = "a+b%20c".into();
     let decoded = decode_json(&message).unwrap();
-    assert_eq!(decoded.dialect, Dialect::Ceph);
     let event = created(decoded);
     assert_eq!((event.key.as_str(), event.size, event.version), ("a+b%20c", Some(1024), None));
     assert_eq!(event.occurred_at, Some(at("2019-11-22T13:47:35.124724Z")));
@@ -159,7 +156,7 @@ fn every_record_of_a_message_counts() {
 }
 
 #[test]
-fn one_bad_record_spoils_the_message() {
+fn a_bad_record_is_named_and_keeps_no_other() {
     let good = sample_json("s3_sqs_direct.json")["Records"][0].clone();
     for (pointer, value, named) in [
         ("/s3/object/key", json!(""), "s3.object.key"),
@@ -174,12 +171,14 @@ fn one_bad_record_spoils_the_message() {
         ("/s3/bucket", json!(null), "s3.bucket.name"),
         ("/eventName", json!(null), "eventName"),
         ("/eventTime", json!("yesterday"), "eventTime"),
-        ("/eventSource", json!("minio:s3"), "eventSource"),
+        ("/eventSource", json!(3), "eventSource"),
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
-        match decode_json(&json!({ "Records": [good, bad, good] })) {
-            Err(DecodeError::BadRecord { index: 1, field, .. }) if field == named => {}
+        let decoded = decode(json!({ "Records": [good, bad, good] }).to_string().as_bytes()).unwrap();
+        assert_eq!(decoded.records, [Record::Created(red_flower()), Record::Created(red_flower())], "{pointer}");
+        match decoded.bad.as_slice() {
+            [DecodeError::BadRecord { index: 1, field, .. }] if *field == named => {}
             other => panic!("{pointer}: {other:?}"),
         }
     }

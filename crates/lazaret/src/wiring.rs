@@ -129,7 +129,8 @@ pub fn bus(queue: Arc<dyn Queue>) -> Bus {
         queue,
         decode: Arc::new(|body| {
             let decoded = lazaret_events::decode(body).map_err(|error| telemetry::causes(&error))?;
-            let mut message = Message::default();
+            let bad = decoded.bad.iter().map(|error| telemetry::causes(error)).collect();
+            let mut message = Message { bad, ..Message::default() };
             for record in decoded.records {
                 match record {
                     Record::Created(event) => message.created.push(event),

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use lazaret_core::{BucketName, IgnoredRecord, ObjectEvent, ObjectKey, VersionId, ports::Queue};
 use tracing::Span;
 
-/// A message, understood.
+/// A message, as far as it is understood.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
     /// Every object that was created, in the message's order.
     pub created: Vec<ObjectEvent>,
     /// Records that are none of our business.
     pub ignored: Vec<IgnoredRecord>,
+    /// Why other records are not understood, in plain words. They do not keep those above.
+    pub bad: Vec<String>,
 }
 
 /// Reads a message. The error says in plain words why it is not understood.

@@ -31,7 +31,7 @@ pub struct LocalFile {
 /// What a client would get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// The type, where the file was accepted as one.
+    /// What the bytes are, where they were looked at.
     pub media_type: Option<MediaType>,
     /// The policy that matched.
     pub policy: Option<String>,
@@ -64,8 +64,10 @@ pub enum InspectError {
 pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspection, InspectError> {
     let nothing =
         |decision| Inspection { media_type: None, policy: None, reports: Vec::new(), decision, re_encoded: None };
-    let refused =
-        |rejection: Rejection| nothing(Some(Decision::Reject { reason: rejection.reason, detail: rejection.detail }));
+    let refused = |Rejection { reason, detail, detected }: Rejection| Inspection {
+        media_type: detected,
+        ..nothing(Some(Decision::Reject { reason, detail }))
+    };
     let object = &file.spooled;
     if let Err(rejection) = check_size(object.len(), object.len(), station.settings.max_object_size) {
         return Ok(refused(rejection));

@@ -33,11 +33,13 @@ impl From<&Session> for Promise {
 pub(crate) struct Rejection {
     pub(crate) reason: RejectReason,
     pub(crate) detail: String,
+    /// What the bytes are, where they were looked at.
+    pub(crate) detected: Option<MediaType>,
 }
 
 impl Rejection {
     pub(crate) fn new(reason: RejectReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), detected: None }
     }
 }
 
@@ -70,12 +72,15 @@ pub(crate) fn check_content<'a>(
     promise: &Promise,
     policies: &'a PolicySet,
 ) -> Result<Result<Verified<'a>, Rejection>, DetectError> {
-    if let Some(declared) = promise.sha256.filter(|declared| declared != object.sha256()) {
-        let detail = format!("sha256 is {}, {declared} was declared", object.sha256());
-        return Ok(Err(Rejection::new(RejectReason::DigestMismatch, detail)));
-    }
     let detected = detect(object)?;
-    Ok(check_type(object, &detected, promise, policies))
+    let checked = check_digest(object, promise).and_then(|()| check_type(object, &detected, promise, policies));
+    Ok(checked.map_err(|rejection| Rejection { detected: Some(detected.media_type), ..rejection }))
+}
+
+fn check_digest(object: &Spooled, promise: &Promise) -> Result<(), Rejection> {
+    let Some(declared) = promise.sha256.filter(|declared| declared != object.sha256()) else { return Ok(()) };
+    let detail = format!("sha256 is {}, {declared} was declared", object.sha256());
+    Err(Rejection::new(RejectReason::DigestMismatch, detail))
 }
 
 fn check_type<'a>(

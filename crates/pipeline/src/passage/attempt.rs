@@ -120,7 +120,10 @@ impl Attempt<'_> {
             Err(error) => return Err(error.into()),
         };
         match stage("verify", info_span!("verify"), self.verify(&spooled)).await? {
-            Err(rejection) => Ok(decided(reject(rejection), source(&head, Some(&spooled), None), None, Vec::new())),
+            Err(rejection) => {
+                let source = source(&head, Some(&spooled), rejection.detected.as_ref());
+                Ok(decided(reject(rejection), source, None, Vec::new()))
+            }
             Ok(accepted) => self.judge_content(&head, &spooled, &accepted).await,
         }
     }

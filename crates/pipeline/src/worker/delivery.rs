@@ -98,7 +98,16 @@ impl Settler {
             }
             fate = graver(fate, self.pass(event).await);
         }
-        fate
+        if message.bad.is_empty() {
+            return fate;
+        }
+        let reason = message.bad.join("; ");
+        let spoiled = graver(fate, Fate::DeadLetter("dead-letter", reason.clone()));
+        // Said once: a message that comes again for another record says it then.
+        if let Fate::DeadLetter(..) = spoiled {
+            warn!(reason, "records of a message are not understood, dead-lettered");
+        }
+        spoiled
     }
 
     async fn pass(&self, event: &ObjectEvent) -> Fate {

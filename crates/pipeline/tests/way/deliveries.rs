@@ -89,6 +89,20 @@ async fn what_is_not_understood_is_dead_lettered_once() {
     assert_eq!((dead, settled.len()), (2, 3), "{settled:?}");
 }
 
+/// Good records beside a bad one are worked on; the message goes to the dead letters for the bad one's sake.
+#[tokio::test]
+async fn a_bad_record_keeps_no_other() {
+    let rig = Rig::new().await;
+    let (session, good) = rig.text().await;
+    let queue = Arc::new(MemoryQueue::new());
+    queue.push(format!("garbage\n{}", message(&[good])));
+    let worker = Running::start(&rig.station, Arc::clone(&queue) as _, 1, LONG);
+    let settled = queue.until_settled(1).await;
+    worker.drain().await;
+    assert!(matches!(&settled[0].1, Settled::DeadLettered(reason) if reason.contains("garbage")), "{settled:?}");
+    assert!(rig.state(&session).await.published().is_some());
+}
+
 /// Nothing is taken while the scanner is away; when it is back, everything goes on by itself.
 #[tokio::test]
 async fn consumption_pauses_while_the_scanner_is_away() {

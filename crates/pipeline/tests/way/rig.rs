@@ -254,24 +254,29 @@ fn line(bucket: &BucketName, key: &ObjectKey, version: Option<&VersionId>) -> St
 pub(crate) fn bus(queue: Arc<dyn Queue>) -> Bus {
     let decode = |body: &[u8]| {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-        let created = text.lines().map(|line| {
-            let mut words = line.split(' ');
-            let (Some(bucket), Some(key), version) = (words.next(), words.next(), words.next()) else {
-                return Err(format!("not understood: {line}"));
-            };
-            Ok(ObjectEvent {
-                bucket: bucket.parse().map_err(|_| "no bucket")?,
-                key: key.parse().map_err(|_| "no key")?,
-                version: version.and_then(|version| version.parse().ok()),
-                etag: None,
-                size: None,
-                occurred_at: None,
-            })
-        });
-        Ok(Message { created: created.collect::<Result<_, _>>()?, ignored: Vec::new() })
+        let mut message = Message::default();
+        for line in text.lines() {
+            match event(line) {
+                Some(event) => message.created.push(event),
+                None => message.bad.push(format!("not understood: {line}")),
+            }
+        }
+        Ok(message)
     };
     let span_parent = |_: &tracing::Span, _: &BTreeMap<String, String>| {};
     Bus { queue, decode: Arc::new(decode), encode: Arc::new(line), span_parent: Arc::new(span_parent) }
+}
+
+fn event(line: &str) -> Option<ObjectEvent> {
+    let mut words = line.split(' ');
+    Some(ObjectEvent {
+        bucket: words.next()?.parse().ok()?,
+        key: words.next()?.parse().ok()?,
+        version: words.next().and_then(|version| version.parse().ok()),
+        etag: None,
+        size: None,
+        occurred_at: None,
+    })
 }
 
 pub(crate) fn embedded(visibility_timeout: Duration) -> Arc<EmbeddedQueue> {
