@@ -52,5 +52,9 @@ impl Workspace {
 fn cargo_in(folder: &Path, subcommand: &str) -> Command {
     let mut command = child::command(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.arg(subcommand).current_dir(folder);
+    // What `cargo run` says of this program is not true of the next one; cargo-machete takes its arguments by it.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        command.env_remove(name);
+    }
     command
 }
