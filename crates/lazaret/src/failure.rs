@@ -1,6 +1,10 @@
 //! How a command fails: one line on the standard error stream, and an exit code.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use lazaret_core::ports::{QueueError, ScanError, SessionStoreError, StoreError, TransformError};
 use lazaret_objects::SpoolError;
@@ -23,7 +27,8 @@ pub struct UsageError(pub String);
 
 /// Prints the error and returns its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    anstream::eprintln!("{} {}", "error:".red().bold(), line(error));
+    // Where nobody takes the line, the exit code still tells.
+    writeln!(anstream::stderr(), "{} {}", "error:".red().bold(), line(error)).ok();
     ExitCode::from(code(error))
 }
 
@@ -98,9 +103,18 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
         return Some(SPOOL);
     }
     match error.downcast_ref::<SessionStoreError>() {
+        Some(SessionStoreError::Unavailable { source, .. }) if is_locked(source.as_ref()) => {
+            Some("another process keeps the session database locked: wait for it, or end it, and try again")
+        }
         Some(SessionStoreError::Unavailable { .. }) => Some("check sessions.url and the permissions of its file"),
         Some(_) | None => None,
     }
+}
+
+/// SQLite's words for `SQLITE_BUSY` and `SQLITE_LOCKED` (<https://www.sqlite.org/rescode.html#busy>).
+fn is_locked(cause: &(dyn Error + 'static)) -> bool {
+    let text = telemetry::causes(cause);
+    ["database is locked", "database table is locked"].iter().any(|words| text.contains(words))
 }
 
 const SPOOL: &str = "make room, or set worker.spool_dir to a folder on a disk with room that this user may write to";
@@ -130,6 +144,15 @@ mod tests {
         let error = Err::<(), _>(refused).context("cannot begin").unwrap_err();
         insta::assert_snapshot!(line(&error), @"cannot begin: object store refused: head bucket uploads: InvalidAccessKeyId X-Amz-Signature=[redacted]; check storage.bucket, storage.region and the credentials (storage.access_key_id, storage.secret_access_key)");
         assert_eq!(code(&error), 1);
+    }
+
+    #[test]
+    fn a_locked_database_is_no_wrong_url() {
+        let unavailable =
+            |source: &str| SessionStoreError::Unavailable { action: "list sessions", source: source.into() };
+        let advice = |source: &str| line(&unavailable(source).into());
+        assert!(advice("(code: 5) database is locked").ends_with("end it, and try again"));
+        assert!(advice("permission denied").ends_with("check sessions.url and the permissions of its file"));
     }
 
     #[test]

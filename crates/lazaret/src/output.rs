@@ -1,35 +1,62 @@
 //! What commands print: tables for people, JSON for programs.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
-use anyhow::Result;
-use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle, presets};
+use anyhow::{Context as _, Result};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
 use lazaret_core::StateName;
 use serde::Serialize;
 
 /// A line below the headings, and nothing else that is no content.
 const ONE_LINE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// Columns of free text, which may be broken into lines. Everything else is there to be copied, so a table is rather
+/// wider than the terminal.
+const FREE_TEXT: [&str; 2] = ["detail", "error"];
+/// Free text is not squeezed into less than this many characters.
+const LEAST_TEXT: u16 = 24;
+
+/// Prints one line, or several that are one thing. A reader that went away is no error: it has what it wanted.
+pub(crate) fn line(text: impl Display) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("the standard output stream cannot be written to")
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Prints one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    anstream::println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    line(serde_json::to_string_pretty(value)?)
 }
 
 /// An empty table with these headings.
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(ONE_LINE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(headings.iter().map(Cell::new));
+    table.load_style(ONE_LINE).set_header(headings.iter().map(Cell::new));
+    // A terminal that says it has no columns does not know how many it has.
+    if table.width() != Some(0) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table.set_constraints(headings.iter().map(|heading| {
+        if FREE_TEXT.contains(heading) {
+            ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_TEXT))
+        } else {
+            ColumnConstraint::ContentWidth
+        }
+    }));
     table
 }
 
-/// A table of names and values, without headings.
+/// A table of names and values, without headings. No value is broken into lines.
 pub(crate) fn pairs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for (name, value) in rows {
         table.add_row([Cell::new(name).fg(Color::DarkGrey), Cell::new(value)]);
     }
@@ -54,6 +81,58 @@ pub(crate) fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// Prints a table; comfy-table colours it on a terminal only.
+pub(crate) fn show(table: &Table) -> Result<()> {
+    line(table.trim_fmt())
+}
+
+/// The same for a service, which goes on where nobody can read it.
 pub(crate) fn print(table: &Table) {
-    anstream::println!("{table}");
+    if let Err(error) = show(table) {
+        tracing::warn!(error = &*error as &dyn std::error::Error, "the table was not printed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01a20098-42d7-7625-a0b2-1c9d917beb28";
+    const AT: &str = "2026-11-22T00:53:40Z";
+
+    fn shown(width: u16) -> String {
+        let mut table = table(&["upload", "file", "state", "changed", "detail"]);
+        table.set_width(width);
+        table.add_row([ID, "holiday pictures.zip", "held", AT, "the archive is encrypted and its content unknown"]);
+        table.trim_fmt()
+    }
+
+    #[test]
+    fn what_is_to_be_copied_stays_on_its_line() {
+        for width in [10, 40, 80, 120] {
+            let text = shown(width);
+            for whole in [ID, AT, "holiday pictures.zip"] {
+                assert!(text.contains(whole), "{width}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn free_text_takes_the_room_there_is() {
+        insta::assert_snapshot!(shown(80), @r"
+         upload                                 file                   state   changed                detail
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         01a20098-42d7-7625-a0b2-1c9d917beb28   holiday pictures.zip   held    2026-11-22T00:53:40Z   the archive is
+                                                                                                      encrypted and its
+                                                                                                      content unknown
+        ");
+        assert_eq!(shown(150).lines().count(), 3);
+    }
+
+    #[test]
+    fn pairs_are_never_broken() {
+        let url = "http://127.0.0.1:9000/uploads?".to_owned() + &"x".repeat(500);
+        let mut table = pairs([("put_url", url.clone()), ("state", "created".to_owned())]);
+        table.set_width(80);
+        assert_eq!(table.trim_fmt(), format!(" put_url  {url}\n state    created"));
+    }
 }

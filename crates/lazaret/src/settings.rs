@@ -14,6 +14,7 @@ mod rules;
 mod scanner;
 mod secret;
 mod sessions;
+mod shown;
 mod size;
 mod storage;
 mod telemetry;
@@ -136,6 +137,13 @@ impl Settings {
         schemars::schema_for!(Settings)
     }
 
+    /// The settings for people and programs to look at, without secrets and without passwords in URLs.
+    pub fn shown(&self) -> Result<serde_json::Value, serde_json::Error> {
+        let mut value = serde_json::to_value(self)?;
+        shown::mask(&mut value);
+        Ok(value)
+    }
+
     /// Every value that must never be seen in a log.
     pub fn secrets(&self) -> Vec<&Secret> {
         self.storage.secret_access_key.iter().collect()
@@ -165,6 +173,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// The file with the variables over it.
 fn read<T: DeserializeOwned>(file: &Table, mut variables: Vec<Variable>, path: &Path) -> Result<T, SettingsError> {
+    let mut typed: Option<(String, toml::de::Error)> = None;
     loop {
         let mut table = file.clone();
         for variable in &variables {
@@ -176,17 +185,42 @@ fn read<T: DeserializeOwned>(file: &Table, mut variables: Vec<Variable>, path: &
             Err(error) => error,
         };
         let key = error.path().to_string();
+        let error = error.into_inner();
         // `12345` may be a number or a name of digits: the setting decides.
-        let blamed = variables.iter_mut().find(|variable| same_key(&variable.key(), &key));
-        if !blamed.is_some_and(Variable::make_literal) {
-            return Err(shape(&key, &error.into_inner(), path, &variables));
+        let blamed = variables.iter_mut().find(|variable| variable.key() == dotted(&key));
+        if blamed.is_some_and(Variable::make_literal) {
+            typed = Some((key, error));
+            continue;
         }
+        // Where text is of the wrong type, too, the number was what the setting wants, and it was a wrong one.
+        let error = match typed {
+            Some((of, first)) if of == key && error.message().starts_with("invalid type") => first,
+            Some(_) | None => error,
+        };
+        return Err(shape(&key, &error, file, path, &variables));
     }
 }
 
 /// Paths of serde write `scanner[0].name`, those of the environment `scanner.0.name`.
-fn same_key(variable: &str, path: &str) -> bool {
-    variable == path.replace('[', ".").replace(']', "")
+fn dotted(path: &str) -> String {
+    path.replace('[', ".").replace(']', "")
+}
+
+/// The variable that brought what stands at `key`, if the environment did: it set the key itself, something below a
+/// key that the file does not have, or the whole that the key is in.
+fn culprit<'a>(key: &str, file: &Table, variables: &'a [Variable]) -> Option<&'a Variable> {
+    let key = dotted(key);
+    let mut parts = key.split('.');
+    let top = parts.next().and_then(|part| file.get(part));
+    let in_file = top.and_then(|top| {
+        parts.try_fold(top, |at, part| part.parse::<usize>().map_or_else(|_| at.get(part), |index| at.get(index)))
+    });
+    let below = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    variables
+        .iter()
+        .find(|variable| variable.key() == key)
+        .or_else(|| variables.iter().find(|variable| in_file.is_none() && below(&key, &variable.key())))
+        .or_else(|| variables.iter().rev().find(|variable| below(&variable.key(), &key)))
 }
 
 fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
@@ -199,12 +233,11 @@ fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> SettingsError {
     }
 }
 
-fn shape(key: &str, error: &toml::de::Error, path: &Path, variables: &[Variable]) -> SettingsError {
-    let variable = variables.iter().find(|variable| same_key(&variable.key(), key));
+fn shape(key: &str, error: &toml::de::Error, file: &Table, path: &Path, variables: &[Variable]) -> SettingsError {
     SettingsError::Shape {
-        origin: variable
+        origin: culprit(key, file, variables)
             .map_or_else(|| path.display().to_string(), |variable| format!("environment variable {}", variable.name)),
         key: if key == "." { "the file".to_owned() } else { key.to_owned() },
-        message: error.message().trim().replace('\n', ", "),
+        message: shown::without_passwords(&error.message().trim().replace('\n', ", ")),
     }
 }

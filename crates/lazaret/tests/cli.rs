@@ -214,3 +214,41 @@ fn a_scan_without_its_scanner_is_no_verdict() {
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("apt-get install clamav-daemon") || line.contains("lazaret-transform"), "{line}");
 }
+
+#[test]
+fn an_output_that_takes_nothing_is_one_line_and_no_panic() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    for arguments in [["session", "list"].as_slice(), &["config", "check", "--output", "json"], &["config", "schema"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = lazaret(folder.path()).args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with("error: the standard output stream cannot be written to: "), "{text}");
+    }
+}
+
+#[test]
+fn a_table_keeps_what_is_to_be_copied_on_one_line() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    let output = run(&folder, &CREATE[..10]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let values = text.lines().take_while(|line| !line.is_empty()).map(|line| {
+        // The names are padded to the longest: each value begins in the same column.
+        line.char_indices().skip(1).skip_while(|(_, c)| *c != ' ').find(|(_, c)| *c != ' ').map(|(at, _)| at)
+    });
+    let columns: std::collections::BTreeSet<_> = values.collect();
+    assert_eq!(columns.len(), 1, "{text}");
+    assert!(text.lines().any(|line| line.starts_with(" put_url ") && line.contains("X-Amz-Signature=")), "{text}");
+}
+
+#[test]
+fn a_refused_command_is_named_as_it_was_given() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    let created = json(&folder, &CREATE);
+    let (_, line) = failure(&folder, &["session", "reject", created["upload_id"].as_str().unwrap()]);
+    assert_eq!(line, "error: not rejected: a session that is created does not allow reject");
+}

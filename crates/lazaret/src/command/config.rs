@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{cli::Output, output, settings::Settings};
 
@@ -11,17 +12,16 @@ use crate::{cli::Output, output, settings::Settings};
 struct Checked<'a> {
     file: &'a Path,
     valid: bool,
-    settings: &'a Settings,
+    settings: Value,
 }
 
 /// Checks the settings and connects to nothing. The JSON form shows what holds after defaults and environment.
 pub(super) fn check(named: Option<&Path>, form: Output) -> Result<()> {
     let loaded = Settings::load(named)?;
     match form {
-        Output::Table => anstream::println!("{}: the settings are valid", loaded.path.display()),
-        Output::Json => output::json(&Checked { file: &loaded.path, valid: true, settings: &loaded.settings })?,
+        Output::Table => output::line(format_args!("{}: the settings are valid", loaded.path.display())),
+        Output::Json => output::json(&Checked { file: &loaded.path, valid: true, settings: loaded.settings.shown()? }),
     }
-    Ok(())
 }
 
 /// Prints the JSON Schema.

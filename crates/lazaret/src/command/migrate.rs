@@ -13,9 +13,9 @@ pub(super) async fn run(settings: &Settings, form: Output) -> Result<()> {
             output::json(&serde_json::json!({ "url": url, "from": report.from, "to": report.to }))?;
         }
         Output::Table if report.from == Some(report.to) => {
-            anstream::println!("{url} is up to date: version {}", report.to);
+            output::line(format_args!("{url} is up to date: version {}", report.to))?;
         }
-        Output::Table => anstream::println!("{url} is now at version {}", report.to),
+        Output::Table => output::line(format_args!("{url} is now at version {}", report.to))?,
     }
     Ok(())
 }

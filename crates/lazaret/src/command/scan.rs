@@ -31,20 +31,20 @@ const FAILED: u8 = 1;
 
 /// Checks every file, as many at once as the worker would.
 pub(super) async fn run(settings: &Settings, arguments: &Scan, form: Output) -> Result<ExitCode> {
-    let files = files::collect(&arguments.files)?;
+    let files = files::collect(&arguments.files);
     wiring::require_transform()?;
     let wired = wiring::offline(settings).await?;
     for slot in &wired.station.scanners {
         slot.scanner.check().await.context("nothing was scanned")?;
     }
     wired.station.transformer.self_test().await.context("nothing was scanned")?;
-    let progress = progress(files.len(), files.iter().map(|file| file.size).sum());
+    let progress = progress(files.len(), files.iter().map(Found::bytes).sum());
     let mut findings: Vec<(usize, Finding)> = stream::iter(files.iter().enumerate())
         .map(|(index, file)| {
             let (wired, progress) = (&wired, &progress);
             async move {
                 let finding = examine(settings, wired, file, arguments.content_type.as_ref()).await;
-                progress.inc(file.size);
+                progress.inc(file.bytes());
                 (index, finding)
             }
         })
@@ -56,15 +56,17 @@ pub(super) async fn run(settings: &Settings, arguments: &Scan, form: Output) -> 
     let findings: Vec<_> = findings.into_iter().map(|(_, finding)| finding).collect();
     match form {
         Output::Json => output::json(&findings)?,
-        Output::Table => print(&findings),
+        Output::Table => print(&findings)?,
     }
     Ok(exit_code(&findings))
 }
 
 async fn examine(settings: &Settings, wired: &Wired, file: &Found, declared: Option<&MediaType>) -> Finding {
     let limit = settings.limits.max_object_size;
-    if file.size > limit.bytes() {
-        return Finding::too_large(file, limit);
+    match &file.size {
+        Ok(size) if *size > limit.bytes() => return Finding::too_large(file, *size, limit),
+        Ok(_) => {}
+        Err(why) => return Finding::failed(file, why.clone()),
     }
     let name = match files::name(&file.path) {
         Ok(name) => name,
@@ -90,7 +92,7 @@ fn progress(count: usize, bytes: u64) -> ProgressBar {
     }
 }
 
-fn print(findings: &[Finding]) {
+fn print(findings: &[Finding]) -> Result<()> {
     let mut table = output::table(&["file", "outcome", "reason", "type", "bytes", "detail"]);
     for finding in findings {
         let colour = match finding.outcome {
@@ -104,11 +106,11 @@ fn print(findings: &[Finding]) {
             Cell::new(finding.outcome).fg(colour),
             Cell::new(output::or_dash(finding.reason)),
             Cell::new(output::or_dash(finding.detected_type.as_ref())),
-            Cell::new(finding.size),
+            Cell::new(output::or_dash(finding.size)),
             Cell::new(output::or_dash(finding.detail.as_ref())),
         ]);
     }
-    output::print(&table);
+    output::show(&table)
 }
 
 /// A file name is text from outside: what could steer a terminal is not printed.

@@ -6,8 +6,8 @@ mod view;
 
 use anyhow::{Context as _, Result, bail};
 use lazaret_core::{
-    StateName, UploadId,
-    ports::{ObjectStore, SessionStore},
+    InvalidTransition, StateName, UploadId,
+    ports::{ObjectStore, SessionStore, SessionStoreError},
 };
 
 use crate::{
@@ -36,7 +36,8 @@ pub(super) async fn run(settings: &Settings, command: &Session, form: Output) ->
         }
         Session::Reject(steer) => {
             let sessions = wiring::sessions(settings).await?;
-            let session = sessions.reject_held(steer.id, &steer.actor).await.context("not rejected")?;
+            let rejected = sessions.reject_held(steer.id, &steer.actor).await.map_err(as_asked);
+            let session = rejected.context("not rejected")?;
             print(&Summary::of(&session), form)
         }
     }
@@ -62,7 +63,7 @@ async fn list(settings: &Settings, state: Option<StateName>, limit: usize, form:
             for summary in &found {
                 table.add_row(summary.cells());
             }
-            output::print(&table);
+            output::show(&table)?;
         }
     }
     if more {
@@ -85,6 +86,14 @@ async fn finalize(settings: &Settings, steer: &Steer, form: Output) -> Result<()
     print(&Summary::of(&session), form)
 }
 
+/// The event that upholds a hold, named as the command that asks for it.
+fn as_asked(error: SessionStoreError) -> SessionStoreError {
+    match error {
+        SessionStoreError::Transition(refused) => InvalidTransition { event: "reject", ..refused }.into(),
+        other => other,
+    }
+}
+
 fn unknown(id: UploadId) -> String {
     format!("there is no session {id}; `lazaret session list` shows all")
 }
@@ -92,9 +101,6 @@ fn unknown(id: UploadId) -> String {
 fn print(summary: &Summary, form: Output) -> Result<()> {
     match form {
         Output::Json => output::json(summary),
-        Output::Table => {
-            anstream::println!("{} is now {}", summary.upload_id, summary.state);
-            Ok(())
-        }
+        Output::Table => output::line(format_args!("{} is now {}", summary.upload_id, summary.state)),
     }
 }

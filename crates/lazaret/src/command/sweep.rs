@@ -21,10 +21,10 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, form: Output) -> Res
                     let object = format!("{}/{}", swept.bucket, swept.key);
                     table.add_row([swept.what.as_str().to_owned(), object, output::or_dash(swept.upload_id)]);
                 }
-                output::print(&table);
+                output::show(&table)?;
             }
             let verb = if dry_run { "would be swept" } else { "swept" };
-            anstream::println!("{} {verb}", report.swept.len());
+            output::line(format_args!("{} {verb}", report.swept.len()))?;
         }
     }
     Ok(())

@@ -29,6 +29,11 @@ pub(super) fn check(settings: &Settings) -> Outcome {
     storage(settings)?;
     queue(settings)?;
     ensure(
+        !settings.sessions.is_in_memory(),
+        "sessions.url",
+        "a database in memory cannot be shared by processes: name a file, such as \"sqlite:/var/lib/lazaret/lazaret.db\"",
+    )?;
+    ensure(
         settings.sessions.sqlite_path().is_some(),
         "sessions.url",
         "the URL of a database is expected: \"sqlite:\" and the path of a file",
@@ -127,7 +132,6 @@ fn sandbox_and_sweeper(settings: &Settings) -> Outcome {
         ("sandbox.cpu_time", sandbox.cpu_time),
         ("sandbox.wall_time", sandbox.wall_time),
         ("sweeper.interval", settings.sweeper.interval),
-        ("sweeper.grace", settings.sweeper.grace),
     ] {
         ensure(!period.is_zero(), key, "a time longer than nothing is expected")?;
     }

@@ -22,7 +22,7 @@ impl Secret {
 }
 
 /// What stands in the place of a secret.
-const MASK: &str = "…";
+pub(super) const MASK: &str = "…";
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,10 +21,18 @@ pub struct Sessions {
 impl Sessions {
     /// The database file, if the URL names one. A database in memory is none: other commands could not see it.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
-        let path = self.url.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path).split('?').next()?;
-        let path = percent_decode_str(path).decode_utf8().ok()?;
+        let path = percent_decode_str(self.place()?.split('?').next()?).decode_utf8().ok()?;
         (!path.is_empty() && !path.starts_with(':')).then(|| path.as_ref().into())
+    }
+
+    /// Whether the URL names a database that only the process which opens it can see.
+    pub fn is_in_memory(&self) -> bool {
+        self.place().is_some_and(|place| place.starts_with(":memory:") || place.contains("mode=memory"))
+    }
+
+    fn place(&self) -> Option<&str> {
+        let place = self.url.strip_prefix("sqlite:")?;
+        Some(place.strip_prefix("//").unwrap_or(place))
     }
 }
 

@@ -4,11 +4,11 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use bytesize::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// A number of bytes, written `10MiB`, `5GB` or `512`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// A number of bytes, written `10MiB`, `5GB` or `512`, or as a plain number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Size(u64);
 
 impl Size {
@@ -38,11 +38,31 @@ impl FromStr for Size {
     }
 }
 
-impl TryFrom<String> for Size {
-    type Error = String;
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+struct SizeVisitor;
+
+impl de::Visitor<'_> for SizeVisitor {
+    type Value = Size;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size, such as \"10MiB\" or a number of bytes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+        Ok(Size(bytes))
+    }
+
+    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
+        bytes.try_into().map(Size).map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
     }
 }
 
@@ -78,14 +98,17 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string",
-            "description": "A number of bytes: \"512B\", \"10MiB\" (2^20), \"5GB\" (10^9).",
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "description": "A number of bytes: \"512B\", \"10MiB\" (2^20), \"5GB\" (10^9), 1048576.",
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -102,6 +125,18 @@ mod tests {
     fn what_is_no_size_is_refused() {
         for text in ["", "big", "-1", "10 parsecs"] {
             assert!(text.parse::<Size>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_a_number_of_bytes() {
+        let read = |text: &str| toml::from_str::<BTreeMap<String, Size>>(text).map(|table| table["size"].bytes());
+        assert_eq!(read("size = 1048576").unwrap(), 1 << 20);
+        assert_eq!(read("size = 0").unwrap(), 0);
+        assert_eq!(read("size = \"1MiB\"").unwrap(), 1 << 20);
+        for wrong in ["size = -1", "size = 1.5", "size = true"] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.message().contains("or a number of bytes"), "{wrong}: {error}");
         }
     }
 }

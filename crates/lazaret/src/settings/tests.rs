@@ -152,3 +152,39 @@ fn rules_between_settings_hold() {
     parse(&apart, &[]).unwrap();
     parse(&policy("types = [\"*/*\"]\naction = \"reject\""), &[]).unwrap();
 }
+
+#[test]
+fn what_the_environment_got_wrong_is_blamed_on_its_variable() {
+    let blamed = |name: &str, value: &str| error(LEAST, &[(name, value)]);
+    insta::assert_snapshot!(blamed("LAZARET__NOPE__X", "1"), @"environment variable LAZARET__NOPE__X: nope: unknown field `nope`, expected one of `storage`, `queue`, `sessions`, `worker`, `limits`, `scanner`, `policy`, `sandbox`, `sweeper`, `events`, `telemetry`; see config/lazaret.toml or `lazaret config schema`");
+    insta::assert_snapshot!(blamed("LAZARET__QUEUE__SQS__REGION", "r"), @"environment variable LAZARET__QUEUE__SQS__REGION: queue.sqs: missing field `url`; see config/lazaret.toml or `lazaret config schema`");
+    insta::assert_snapshot!(blamed("LAZARET__WORKER", "{ nope = 1 }"), @"environment variable LAZARET__WORKER: worker.nope: unknown field `nope`, expected one of `concurrency`, `lease`, `max_attempts`, `drain_timeout`, `spool_dir`, `spool_budget`, `memory_spool_limit`; see config/lazaret.toml or `lazaret config schema`");
+    insta::assert_snapshot!(blamed("LAZARET__WORKER__MAX_ATTEMPTS", "0"), @"environment variable LAZARET__WORKER__MAX_ATTEMPTS: worker.max_attempts: 0 is too few: at least 1 is expected; see config/lazaret.toml or `lazaret config schema`");
+    insta::assert_snapshot!(blamed("LAZARET__WORKER__CONCURRENCY", "-1"), @"environment variable LAZARET__WORKER__CONCURRENCY: worker.concurrency: -1 is too few: at least 1 is expected; see config/lazaret.toml or `lazaret config schema`");
+    insta::assert_snapshot!(blamed("LAZARET__WORKER__LEASE", "30"), @r#"environment variable LAZARET__WORKER__LEASE: worker.lease: "30" is not a length of time, such as "30s", "5m" or "7days"; see config/lazaret.toml or `lazaret config schema`"#);
+    insta::assert_snapshot!(blamed("LAZARET__STORAGE__ENDPOINT", "http://u:hunter2@:x"), @r#"environment variable LAZARET__STORAGE__ENDPOINT: storage.endpoint: empty host: "http://u:…@:x"; see config/lazaret.toml or `lazaret config schema`"#);
+    // What the file got wrong stays its own.
+    let own = error(&with("[nope]", "y = 1"), &[("LAZARET__NOPE__X", "1")]);
+    assert!(own.starts_with("lazaret.toml: nope: "), "{own}");
+}
+
+#[test]
+fn passwords_in_urls_are_not_shown() {
+    let settings = parse(&with("[storage]", "endpoint = \"http://user:hunter2@127.0.0.1:1/\""), &[]).unwrap();
+    let shown = settings.shown().unwrap();
+    assert_eq!(shown["storage"]["endpoint"], "http://user:…@127.0.0.1:1/");
+}
+
+#[test]
+fn a_sweep_may_have_no_grace() {
+    assert!(parse(&with("[sweeper]", "grace = \"0s\""), &[]).unwrap().sweeper.grace.is_zero());
+    assert!(error(&with("[sweeper]", "interval = \"0s\""), &[]).contains("sweeper.interval"));
+}
+
+#[test]
+fn a_database_in_memory_is_refused_with_the_reason() {
+    for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite:shared?mode=memory"] {
+        let message = error(&LEAST.replace("sqlite:/var/lib/lazaret/lazaret.db", url), &[]);
+        assert!(message.starts_with("settings: sessions.url: a database in memory cannot be shared"), "{message}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{env, num::NonZero, path::PathBuf, thread};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Period, Size};
 
@@ -12,10 +12,12 @@ use super::{Period, Size};
 #[serde(deny_unknown_fields, default)]
 pub struct Worker {
     /// Objects processed at once. Left out: one for each core.
+    #[serde(deserialize_with = "some_at_least_one")]
     pub concurrency: Option<NonZero<usize>>,
     /// How long a session is ours without a sign of life; renewed while work goes on.
     pub lease: Period,
     /// Attempts before a session is held as `attempts-exhausted`.
+    #[serde(deserialize_with = "at_least_one")]
     pub max_attempts: NonZero<u32>,
     /// How long SIGTERM waits for work in progress before it is given back.
     pub drain_timeout: Period,
@@ -56,6 +58,22 @@ impl Worker {
                 .map_or_else(|| "/var/tmp/lazaret".into(), |dir| PathBuf::from(dir).join("lazaret-spool"))
         })
     }
+}
+
+/// Serde's own message for a zero does not say what would do.
+fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<NonZero<u64>>>(deserializer: D) -> Result<N, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let number = u64::try_from(number)
+        .ok()
+        .and_then(NonZero::new)
+        .ok_or_else(|| de::Error::custom(format!("{number} is too few: at least 1 is expected")))?;
+    number.try_into().map_err(|_| de::Error::custom(format!("{number} is too many")))
+}
+
+fn some_at_least_one<'de, D: Deserializer<'de>, N: TryFrom<NonZero<u64>>>(
+    deserializer: D,
+) -> Result<Option<N>, D::Error> {
+    at_least_one(deserializer).map(Some)
 }
 
 /// What an upload may be.

@@ -50,7 +50,7 @@ pub(super) struct Finding {
     pub(super) reason: Option<Reason>,
     pub(super) detail: Option<String>,
     pub(super) detected_type: Option<MediaType>,
-    pub(super) size: u64,
+    pub(super) size: Option<u64>,
     pub(super) sha256: Option<Sha256Digest>,
     pub(super) policy: Option<String>,
     pub(super) verdicts: Vec<ScanReport>,
@@ -65,7 +65,7 @@ impl Finding {
             reason: None,
             detail: Some(detail),
             detected_type: None,
-            size: file.size,
+            size: file.size.as_ref().ok().copied(),
             sha256: None,
             policy: None,
             verdicts: Vec::new(),
@@ -79,8 +79,8 @@ impl Finding {
     }
 
     /// It is not even read.
-    pub(super) fn too_large(file: &Found, limit: Size) -> Self {
-        let detail = format!("{} bytes are more than limits.max_object_size of {limit}", file.size);
+    pub(super) fn too_large(file: &Found, size: u64, limit: Size) -> Self {
+        let detail = format!("{size} bytes are more than limits.max_object_size of {limit}");
         let reason = Some(Reason::Rejected(RejectReason::TooLarge));
         Self { reason, ..Self::nothing(file, Outcome::Rejected, detail) }
     }
@@ -98,7 +98,7 @@ impl Finding {
             reason: inspection.decision.as_ref().and_then(Decision::reason),
             detail,
             detected_type: inspection.media_type,
-            size: local.spooled.len(),
+            size: Some(local.spooled.len()),
             sha256: Some(*local.spooled.sha256()),
             policy: inspection.policy,
             verdicts: inspection.reports,

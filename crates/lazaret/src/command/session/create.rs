@@ -68,10 +68,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Create, form: Output) -
     };
     match form {
         Output::Json => output::json(&created),
-        Output::Table => {
-            print(&created);
-            Ok(())
-        }
+        Output::Table => print(&created),
     }
 }
 
@@ -94,7 +91,7 @@ fn check(settings: &Settings, arguments: &Create) -> Result<Period, UsageError> 
     Ok(expires_in)
 }
 
-fn print(created: &Created) {
+fn print(created: &Created) -> Result<()> {
     let mut rows = vec![
         ("upload_id", created.upload_id.to_string()),
         ("object_id", created.object_id.to_string()),
@@ -103,9 +100,8 @@ fn print(created: &Created) {
         ("expires_at", created.expires_at.to_string()),
     ];
     rows.extend(created.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
-    output::print(&output::pairs(rows));
-    // Outside of the table, which would break the URL into lines.
-    anstream::println!(" put_url    {}\n", created.put_url);
+    rows.push(("put_url", created.put_url.clone()));
+    output::show(&output::pairs(rows))?;
     let headers: Vec<_> = created.headers.iter().map(|(name, value)| format!("-H '{name}: {value}' ")).collect();
-    anstream::println!("upload with: curl -T FILE {}'{}'", headers.concat(), created.put_url);
+    output::line(format_args!("\nupload with: curl -T FILE {}'{}'", headers.concat(), created.put_url))
 }

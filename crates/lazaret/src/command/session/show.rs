@@ -14,15 +14,12 @@ pub(super) async fn run(settings: &Settings, id: UploadId, form: Output) -> Resu
     let story = Story::of(session, history);
     match form {
         Output::Json => output::json(&story),
-        Output::Table => {
-            print(&story);
-            Ok(())
-        }
+        Output::Table => print(&story),
     }
 }
 
-fn print(story: &Story) {
-    output::print(&facts(story));
+fn print(story: &Story) -> Result<()> {
+    output::show(&facts(story))?;
     if !story.verdicts.is_empty() {
         let mut table = output::table(&["scanner", "finding", "engine", "signatures", "ms"]);
         for report in &story.verdicts {
@@ -34,7 +31,7 @@ fn print(story: &Story) {
                 report.elapsed_ms.to_string(),
             ]);
         }
-        output::print(&table);
+        output::show(&table)?;
     }
     if !story.attempt_history.is_empty() {
         let mut table = output::table(&["attempt", "worker", "began", "result", "error"]);
@@ -47,7 +44,7 @@ fn print(story: &Story) {
                 output::or_dash(attempt.error.as_ref()),
             ]);
         }
-        output::print(&table);
+        output::show(&table)?;
     }
     let mut table = output::table(&["when", "who", "what", "to", "reason", "detail"]);
     for record in &story.audit {
@@ -60,7 +57,7 @@ fn print(story: &Story) {
             Cell::new(output::or_dash(record.detail.as_ref())),
         ]);
     }
-    output::print(&table);
+    output::show(&table)
 }
 
 fn facts(story: &Story) -> comfy_table::Table {
