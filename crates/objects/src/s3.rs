@@ -54,7 +54,13 @@ impl S3Store {
             Some((id, secret)) => Builder::new()
                 .behavior_version(BehaviorVersion::latest())
                 .credentials_provider(Credentials::new(id, secret, None, None, "lazaret settings")),
-            None => Builder::from(&aws_config::defaults(BehaviorVersion::latest()).load().await),
+            // Told the region, the SDK does not ask the instance for one.
+            None => Builder::from(
+                &aws_config::defaults(BehaviorVersion::latest())
+                    .region(Region::new(settings.region.clone()))
+                    .load()
+                    .await,
+            ),
         };
         let (requests, responses) = match settings.checksums {
             Checksums::WhenSupported => {

@@ -7,7 +7,7 @@ mod settings;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
-use aws_config::{AppName, BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sqs::{
     Client,
     config::{Builder, Credentials},
@@ -62,18 +62,18 @@ pub struct SqsQueue {
 impl SqsQueue {
     /// A client of the queue. Nothing is asked of it yet; [`Queue::check`] does that.
     pub async fn connect(settings: SqsSettings) -> Self {
-        let region = settings.region();
+        let region = settings.region().map(Region::new);
         let endpoint = settings.endpoint();
         let mut config = match &settings.credentials {
             Some((id, secret)) => Builder::new()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
                 .credentials_provider(Credentials::new(id, secret, None, None, "lazaret settings")),
-            None => Builder::from(&aws_config::defaults(BehaviorVersion::latest()).load().await),
+            None => Builder::from(&chain(region.as_ref()).load().await),
         };
         config.set_app_name(AppName::new("lazaret").ok());
-        if let Some(region) = region {
-            config.set_region(Some(Region::new(region)));
+        if region.is_some() {
+            config.set_region(region);
         }
         if endpoint.is_some() {
             config.set_endpoint_url(endpoint);
@@ -193,6 +193,15 @@ impl fmt::Debug for SqsQueue {
             .field("dead_letter_url", &self.dead_letter_url)
             .field("visibility_timeout", &self.visibility_timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// The AWS SDK's default chain. Told the region, it does not ask the instance for one.
+fn chain(region: Option<&Region>) -> ConfigLoader {
+    let chain = aws_config::defaults(BehaviorVersion::latest());
+    match region {
+        Some(region) => chain.region(region.clone()),
+        None => chain,
     }
 }
 

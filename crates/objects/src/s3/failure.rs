@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -10,6 +11,10 @@ use lazaret_core::ports::StoreError;
 
 /// Longest cause that is kept: the text comes from the store.
 const MAX_CAUSE_CHARS: usize = 400;
+
+/// Said where no provider of the AWS SDK's chain has credentials.
+const NO_CREDENTIALS: &str =
+    "no credentials: set storage.access_key_id and storage.secret_access_key, or the AWS variables or profile";
 
 /// Codes of answers that come to everybody for a while, beside every 5xx and 429
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
@@ -62,6 +67,9 @@ impl Asked {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
+        if let Some(why) = no_credentials(error) {
+            return self.refused(&why);
+        }
         let passing = match error {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
             SdkError::ServiceError(answer) => {
@@ -90,6 +98,20 @@ impl Asked {
     pub(super) fn body(&self, detail: impl Into<String>) -> StoreError {
         StoreError::Body { object: self.object.clone(), detail: detail.into() }
     }
+}
+
+/// Why no request can be signed, where waiting would not help: nobody has credentials, or what names them is wrong. A
+/// provider that was configured and did not answer is another matter.
+fn no_credentials(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref() {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => return Some(NO_CREDENTIALS.to_owned()),
+            Some(CredentialsError::InvalidConfiguration(_)) => return Some(chain(error)),
+            Some(_) | None => next = error.source(),
+        }
+    }
+    None
 }
 
 /// The code of an answer and its status; none where no answer came.
@@ -138,4 +160,28 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::{error::ConnectorError, operation::head_bucket::HeadBucketError};
+
+    use super::*;
+
+    #[test]
+    fn nobody_having_credentials_is_refused_and_a_provider_that_fails_is_unavailable() {
+        let failed = |error: CredentialsError| {
+            let error = ConnectorError::other(Box::new(error), None);
+            let error: SdkError<HeadBucketError, HttpResponse> = SdkError::dispatch_failure(error);
+            Asked::new("find bucket", "uploads").failed(&error)
+        };
+        let error = failed(CredentialsError::not_loaded("no profile"));
+        let StoreError::Refused { source, .. } = error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), NO_CREDENTIALS);
+        let error = failed(CredentialsError::invalid_configuration("line 3 is no profile"));
+        let StoreError::Refused { source, .. } = error else { panic!("{error:?}") };
+        assert!(source.to_string().ends_with("line 3 is no profile"), "{source}");
+        let error = failed(CredentialsError::provider_timed_out(std::time::Duration::from_secs(1)));
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
 }

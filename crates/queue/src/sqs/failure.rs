@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -10,6 +11,10 @@ use lazaret_core::{error::Cause, ports::QueueError};
 
 /// Longest cause that is kept: the text comes from the server.
 const MAX_CAUSE_CHARS: usize = 400;
+
+/// Said where no provider of the AWS SDK's chain has credentials.
+const NO_CREDENTIALS: &str =
+    "no credentials: set storage.access_key_id and storage.secret_access_key, or the AWS variables or profile";
 
 /// What was asked of which queue: the beginning of every error.
 #[derive(Debug, Clone)]
@@ -40,6 +45,9 @@ impl Asked {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
+        if let Some(why) = no_credentials(error) {
+            return self.refused(&why);
+        }
         match error {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
                 self.unavailable(&chain(error))
@@ -90,6 +98,20 @@ pub(super) fn names_unknown_receipt(code: &str, message: &str) -> bool {
     }
 }
 
+/// Why no request can be signed, where waiting would not help: nobody has credentials, or what names them is wrong. A
+/// provider that was configured and did not answer is another matter.
+fn no_credentials(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref() {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => return Some(NO_CREDENTIALS.to_owned()),
+            Some(CredentialsError::InvalidConfiguration(_)) => return Some(chain(error)),
+            Some(_) | None => next = error.source(),
+        }
+    }
+    None
+}
+
 fn is_passing(status: u16, code: &str) -> bool {
     status >= 500 || status == 429 || code.contains("Throttl") || code.contains("OverLimit") || code == "InternalError"
 }
@@ -122,7 +144,27 @@ fn without_credentials(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sqs::error::ConnectorError;
+    use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
+
     use super::*;
+
+    #[test]
+    fn nobody_having_credentials_is_refused_and_a_provider_that_fails_is_unavailable() {
+        let failed = |error: CredentialsError| {
+            let error = ConnectorError::other(Box::new(error), None);
+            let error: SdkError<GetQueueAttributesError, HttpResponse> = SdkError::dispatch_failure(error);
+            Asked::new("http://host/1/q", "say who it is").failed(&error)
+        };
+        let error = failed(CredentialsError::not_loaded("no profile"));
+        let QueueError::Refused { source, .. } = error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), NO_CREDENTIALS);
+        let error = failed(CredentialsError::invalid_configuration("line 3 is no profile"));
+        let QueueError::Refused { source, .. } = error else { panic!("{error:?}") };
+        assert!(source.to_string().ends_with("line 3 is no profile"), "{source}");
+        let error = failed(CredentialsError::provider_timed_out(std::time::Duration::from_secs(1)));
+        assert!(matches!(error, QueueError::Unavailable { .. }), "{error:?}");
+    }
 
     #[test]
     fn a_queue_is_named_without_credentials() {
