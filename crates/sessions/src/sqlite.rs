@@ -96,6 +96,14 @@ impl SqliteSessionStore {
         self.writer.close().await;
     }
 
+    /// Ends every lease, as if the time of each were over, so that what a killed process was working on can be begun
+    /// again at once. The attempts stay counted. Returns how many leases there were.
+    ///
+    /// Only where nobody else can hold a lease: a live worker would lose what it is working on.
+    pub async fn abandon_leases(&self) -> Result<u64, SessionStoreError> {
+        attempt::abandon_all(self.write("abandon leases").await?).await
+    }
+
     async fn write(&self, action: &'static str) -> Result<Write, SessionStoreError> {
         Write::begin(&self.writer, action).await
     }

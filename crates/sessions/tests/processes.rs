@@ -4,10 +4,14 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use lazaret_core::{UploadId, ports::SessionStore};
+use lazaret_core::{
+    UploadId,
+    ports::{SessionStore, Settled},
+};
 use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
 use lazaret_testkit::sessions::{self, OVER};
 
@@ -87,5 +91,21 @@ async fn committed_attempts_survive_a_kill() -> Result<()> {
     assert!(told.len() >= 30, "{told:?}");
     assert!(told.iter().all(|fence| kept.contains(fence)), "{told:?} were told, {kept:?} were kept");
     assert_eq!(kept.len(), usize::try_from(sessions::now_is(&store, id).await?.attempts)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn abandoned_leases_are_free_at_once_and_their_attempts_stay_counted() -> Result<()> {
+    let store = SqliteSessionStore::open("sqlite::memory:", &SqliteOptions::default()).await?;
+    let id = sessions::created(&store).await?.upload_id;
+    let (_, first) = sessions::begin(&store, id, Duration::from_hours(1)).await?;
+    sessions::settled(&store, &sessions::publish()?).await?;
+    assert_eq!(store.abandon_leases().await?, 1);
+    assert_eq!(store.abandon_leases().await?, 0);
+    // Its holder is gone, and so is what it could do.
+    assert!(!store.renew_lease(id, first, Duration::from_hours(1)).await?);
+    assert!(matches!(store.settle(id, first, &sessions::publish()?).await?, Settled::Stale));
+    let (session, second) = sessions::begin(&store, id, OVER).await?;
+    assert!(session.attempts == 2 && second > first, "{session:?}");
     Ok(())
 }

@@ -133,6 +133,18 @@ pub(super) async fn abandon(
     write.commit().await
 }
 
+/// Gives every lease up, without a decision and without an end of its attempt: nobody knows when that was.
+pub(super) async fn abandon_all(mut write: Write) -> Result<u64, SessionStoreError> {
+    let failed = write.failed();
+    let given_up =
+        sqlx::query("update sessions set lease_worker = null, lease_until_ms = null where lease_worker is not null")
+            .execute(write.connection())
+            .await
+            .map_err(failed)?;
+    write.commit().await?;
+    Ok(given_up.rows_affected())
+}
+
 pub(super) async fn settle(
     mut write: Write,
     id: UploadId,
