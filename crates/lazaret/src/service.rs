@@ -189,10 +189,10 @@ async fn upkeep(wired: Wired, metrics: PrometheusHandle, stop: CancellationToken
 async fn signature_ages(station: &Station) {
     for slot in &station.scanners {
         // A scanner that does not answer is the worker's to report.
-        if let Ok(engine) = slot.scanner.check().await
-            && let Some(made_at) = engine.signatures_at
-        {
-            let age = Timestamp::now().duration_since(made_at).as_secs_f64();
+        if let Ok(engine) = slot.scanner.check().await {
+            let age_of = |made_at| Timestamp::now().duration_since(made_at).as_secs_f64();
+            // Not every engine dates its signatures.
+            let age = engine.signatures_at.map_or(telemetry::metrics::UNKNOWN, age_of);
             metrics::gauge!(telemetry::metrics::SIGNATURE_AGE, "scanner" => slot.scanner.name().to_string()).set(age);
         }
     }

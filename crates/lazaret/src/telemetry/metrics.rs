@@ -1,16 +1,19 @@
-//! The metrics of design section 7: described, and counters at zero from the start, so that a rate has a beginning.
+//! The metrics of design section 7: described, and there from the start, so that a rate has a beginning and an alert
+//! something to look at. Counters and histograms begin at zero.
 
 use anyhow::{Context as _, Result};
 use lazaret_core::ScannerName;
 use lazaret_pipeline::{SweptWhat, metrics as names};
 use lazaret_sandbox::ExitCause;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Age of a scanner's signatures, in seconds, by `scanner`.
+/// Age of a scanner's signatures, in seconds, by `scanner`; [`UNKNOWN`] until the scanner has said it.
 pub const SIGNATURE_AGE: &str = "lazaret_scanner_signature_age_seconds";
 /// Ends of processes in the jail, by `cause`.
 pub const JAIL_EXITS: &str = "lazaret_jail_exits_total";
+/// A gauge that nobody knows the value of, as Prometheus has it: it compares as false with everything.
+pub const UNKNOWN: f64 = f64::NAN;
 /// Bytes reserved in the spool.
 pub const SPOOL_BYTES: &str = "lazaret_spool_bytes";
 
@@ -19,14 +22,16 @@ const SECONDS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 /// Installs the recorder of this process.
 pub fn install(scanners: &[ScannerName]) -> Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-        .context("histograms")?
-        .install_recorder()
-        .context("metrics are recorded already")?;
+    let handle = recorder()?.install_recorder().context("metrics are recorded already")?;
     describe();
     register(scanners);
     Ok(handle)
+}
+
+fn recorder() -> Result<PrometheusBuilder> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .context("histograms")
 }
 
 fn describe() {
@@ -35,7 +40,7 @@ fn describe() {
     describe_gauge!(names::IN_FLIGHT, "Objects being worked on.");
     describe_histogram!(names::EVENT_TO_SETTLED, "From the event's time to the commit, in seconds.");
     describe_histogram!(names::SCANNER, "How long each scanner took, in seconds.");
-    describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds.");
+    describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds; NaN where it is not known.");
     describe_counter!(JAIL_EXITS, "Ends of processes in the jail, by cause.");
     describe_gauge!(SPOOL_BYTES, "Bytes reserved in the spool.");
     describe_counter!(names::DELIVERIES, "Deliveries, by result.");
@@ -56,11 +61,13 @@ fn register(scanners: &[ScannerName]) {
         counter!(names::SWEPT, "what" => what.as_str()).absolute(0);
     }
     for stage in names::STAGES {
-        drop(metrics::histogram!(names::STAGE, "stage" => *stage));
+        drop(histogram!(names::STAGE, "stage" => *stage));
     }
     for scanner in scanners {
-        drop(metrics::histogram!(names::SCANNER, "scanner" => scanner.to_string()));
+        drop(histogram!(names::SCANNER, "scanner" => scanner.to_string()));
+        gauge!(SIGNATURE_AGE, "scanner" => scanner.to_string()).set(UNKNOWN);
     }
+    drop(histogram!(names::EVENT_TO_SETTLED));
     gauge!(names::IN_FLIGHT).set(0);
     gauge!(SPOOL_BYTES).set(0);
 }
@@ -72,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_counter_begins_at_zero() {
-        let recorder = PrometheusBuilder::new().build_recorder();
+    fn every_metric_is_there_from_the_start() {
+        let recorder = recorder().unwrap().build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             describe();
@@ -89,6 +96,12 @@ mod tests {
             "lazaret_deliveries_total{result=\"settled\"} 0",
             "lazaret_in_flight 0",
             "lazaret_spool_bytes 0",
+            "lazaret_swept_total{what=\"orphan\"} 0",
+            "lazaret_stage_seconds_count{stage=\"read-back\"} 0",
+            "lazaret_event_to_settled_seconds_bucket{le=\"+Inf\"} 0",
+            "lazaret_event_to_settled_seconds_count 0",
+            "lazaret_scanner_seconds_count{scanner=\"clamd\"} 0",
+            "lazaret_scanner_signature_age_seconds{scanner=\"clamd\"} NaN",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
