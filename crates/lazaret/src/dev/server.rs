@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -57,9 +59,25 @@ pub async fn serve(
     Ok(())
 }
 
+/// The one access key, and the answer of AWS to any other.
+struct OneKey {
+    id: String,
+    secret: SecretKey,
+}
+
+#[async_trait]
+impl S3Auth for OneKey {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.id {
+            return Ok(self.secret.clone());
+        }
+        Err(s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records."))
+    }
+}
+
 fn service(store: DirStore, access_key_id: String, secret_access_key: String) -> S3Service {
     let mut builder = S3ServiceBuilder::new(store);
-    builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key));
+    builder.set_auth(OneKey { id: access_key_id, secret: secret_access_key.into() });
     // Uploads by form are refused, and s3s would gather them in memory first.
     let mut config = S3Config::default();
     config.post_object_max_file_size = 0;

@@ -31,6 +31,16 @@ async fn a_changed_signature_or_key_is_refused() {
 }
 
 #[tokio::test]
+async fn an_access_key_that_nobody_has_is_answered_as_aws_does() {
+    let endpoint = Endpoint::start().await;
+    let unknown = Credentials::new("AKIDOFNOBODY", SECRET_KEY, None, None, "test");
+    let client = Client::from_conf(settings(endpoint.address).credentials_provider(unknown).build());
+    let error = client.list_objects_v2().bucket(BUCKET).send().await.unwrap_err();
+    assert_eq!(error.raw_response().unwrap().status().as_u16(), 403);
+    assert_eq!(code(&error), "InvalidAccessKeyId");
+}
+
+#[tokio::test]
 async fn an_expired_url_is_refused() {
     let endpoint = Endpoint::start().await;
     let an_hour_ago = SystemTime::from(jiff::Timestamp::now() - 1.hour());
