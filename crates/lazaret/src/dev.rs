@@ -79,6 +79,11 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     let config = home.write_settings(&addresses)?;
     let settings = Settings::load(Some(&config))?.settings;
     wiring::migrate(&settings).await.context("the session database was not migrated")?;
+    // The lock on the folder proves that whoever held a lease is gone.
+    let abandoned = wiring::sessions(&settings).await?.abandon_leases().await?;
+    if abandoned > 0 {
+        info!(sessions = abandoned, "the lazaret dev before this one ended in the middle of its work");
+    }
 
     let mut servers = JoinSet::new();
     let s3_stop = CancellationToken::new();

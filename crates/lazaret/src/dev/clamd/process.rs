@@ -2,7 +2,10 @@
 
 use std::{
     env, fs,
-    os::unix::{fs::DirBuilderExt, net::UnixStream},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     time::Duration,
@@ -26,6 +29,7 @@ const TEST_SIGNATURES: [(&str, &str); 2] = [
     ("lazaret-test.hdb", include_str!("../../../../../fixtures/clamav/lazaret-test.hdb")),
     ("lazaret-test.ndb", include_str!("../../../../../fixtures/clamav/lazaret-test.ndb")),
 ];
+const LOG: &str = "clamd.log";
 /// Loading the system's whole database takes up to a minute on a slow machine.
 const READY_WITHIN: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -38,20 +42,23 @@ const MAX_SOCKET_PATH: usize = 107;
 pub(super) struct Process {
     child: Child,
     address: ClamdAddress,
-    log: PathBuf,
-    /// Where the socket lies when the path of the folder is too long for one.
-    _socket_folder: Option<TempDir>,
+    /// All that it reads and writes.
+    files: TempDir,
+    /// Where its log goes when it fails.
+    kept_log: PathBuf,
 }
 
 impl Process {
-    /// Starts it in `folder` and waits until it listens.
-    pub(super) async fn start(folder: &Path, signatures: Signatures) -> Result<Self> {
+    /// Starts it and waits until it listens. Where it fails, its log is kept as `kept_log`.
+    pub(super) async fn start(kept_log: PathBuf, signatures: Signatures) -> Result<Self> {
         let program = find().ok_or_else(|| {
             anyhow!(
                 "no clamd runs here and none is installed; run `apt-get install clamav-daemon`, or name one with \
                  --clamd. Nothing is published without it"
             )
         })?;
+        let files = private_folder()?;
+        let folder = files.path();
         let unwritable = || format!("the folder {} cannot be written", folder.display());
         for part in ["tmp", "db"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(part)).with_context(unwritable)?;
@@ -65,11 +72,9 @@ impl Process {
                 folder.join("db")
             }
         };
-        let (socket, socket_folder) = socket(folder)?;
-        fs::remove_file(&socket).or_else(absent_is_fine).with_context(unwritable)?;
-        let (conf, log) = (folder.join("clamd.conf"), folder.join("clamd.log"));
+        let (socket, conf) = (socket(folder)?, folder.join("clamd.conf"));
         fs::write(&conf, settings(&socket, &database, &folder.join("tmp"))).with_context(unwritable)?;
-        let out = fs::File::create(&log).with_context(unwritable)?;
+        let out = fs::File::create(folder.join(LOG)).with_context(unwritable)?;
         let child = tied::command(&program)?
             .arg("--config-file")
             .arg(&conf)
@@ -80,7 +85,7 @@ impl Process {
             .with_context(|| format!("{} cannot be started", program.display()))?;
         info!(program = %program.display(), signatures = signatures.name(), "clamd starts");
         let address = format!("unix:{}", socket.display()).parse().map_err(|error: String| anyhow!(error))?;
-        let mut process = Self { child, address, log, _socket_folder: socket_folder };
+        let mut process = Self { child, address, files, kept_log };
         process.wait_until_it_listens(&socket).await?;
         Ok(process)
     }
@@ -107,7 +112,7 @@ impl Process {
                 return Err(self.over(status));
             }
             if began.elapsed() > READY_WITHIN {
-                bail!("clamd did not listen within {} s; see {}", READY_WITHIN.as_secs(), self.log.display());
+                bail!("clamd did not listen within {} s{}", READY_WITHIN.as_secs(), self.keep_log());
             }
             sleep(ASK_EVERY).await;
         }
@@ -115,9 +120,21 @@ impl Process {
     }
 
     fn over(&self, status: ExitStatus) -> anyhow::Error {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = fs::read_to_string(self.files.path().join(LOG)).unwrap_or_default();
         let said = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        anyhow!("clamd ended by itself ({status}): {said}; see {}", self.log.display())
+        anyhow!(
+            "the clamd of `lazaret dev` ended by itself ({status}), and nothing is published without one: {said}{}; \
+             start `lazaret dev` again (what was not settled is looked at again), or name another clamd with --clamd",
+            self.keep_log()
+        )
+    }
+
+    /// Copies the log to where it outlives us, and says where that is.
+    fn keep_log(&self) -> String {
+        match fs::copy(self.files.path().join(LOG), &self.kept_log) {
+            Ok(_) => format!("; its log is {}", self.kept_log.display()),
+            Err(error) => format!("; its log cannot be kept as {}: {error}", self.kept_log.display()),
+        }
     }
 }
 
@@ -127,10 +144,6 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// The program, where packages put it or on the path.
@@ -144,14 +157,19 @@ fn find() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn socket(folder: &Path) -> Result<(PathBuf, Option<TempDir>)> {
+/// Among the temporary files, because Debian's AppArmor profile lets clamd use no folder of a user's.
+fn private_folder() -> Result<TempDir> {
+    let mode = fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("lazaret-clamd-").permissions(mode).tempdir();
+    folder.with_context(|| format!("no folder for clamd can be made in {}; set TMPDIR", env::temp_dir().display()))
+}
+
+fn socket(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("clamd.sock");
-    if path.as_os_str().len() <= MAX_SOCKET_PATH {
-        return Ok((path, None));
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        bail!("{} is too long a path for the socket of clamd; set TMPDIR to a shorter one", path.display());
     }
-    let short =
-        tempfile::Builder::new().prefix("lazaret-clamd-").tempdir().context("no folder for the socket of clamd")?;
-    Ok((short.path().join("clamd.sock"), Some(short)))
+    Ok(path)
 }
 
 /// clamd.conf(5). What it does not look at it must say; the time of one scan ends before the scanner's time-out.
