@@ -13,7 +13,7 @@ use owo_colors::OwoColorize;
 use thiserror::Error;
 
 use crate::{
-    settings::SettingsError,
+    settings::{self, SettingsError},
     telemetry::{self, Redactor},
 };
 
@@ -40,7 +40,7 @@ pub fn line(error: &anyhow::Error) -> String {
         text.push_str(advice);
     }
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    Redactor::default().redact(&one_line)
+    settings::without_passwords(&Redactor::default().redact(&one_line))
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -139,10 +139,10 @@ mod tests {
         let refused = StoreError::Refused {
             action: "head bucket",
             object: "uploads".into(),
-            source: "InvalidAccessKeyId\nX-Amz-Signature=abc".into(),
+            source: "InvalidAccessKeyId\nX-Amz-Signature=abc of http://u:hunter2@h".into(),
         };
         let error = Err::<(), _>(refused).context("cannot begin").unwrap_err();
-        insta::assert_snapshot!(line(&error), @"cannot begin: object store refused: head bucket uploads: InvalidAccessKeyId X-Amz-Signature=[redacted]; check storage.bucket, storage.region and the credentials (storage.access_key_id, storage.secret_access_key)");
+        insta::assert_snapshot!(line(&error), @"cannot begin: object store refused: head bucket uploads: InvalidAccessKeyId X-Amz-Signature=[redacted] of http://u:…@h; check storage.bucket, storage.region and the credentials (storage.access_key_id, storage.secret_access_key)");
         assert_eq!(code(&error), 1);
     }
 

@@ -40,6 +40,7 @@ pub use queue::{Queue, QueueKind, Sqs};
 pub use scanner::{ClamdAddress, Scanner, ScannerKind};
 pub use secret::Secret;
 pub use sessions::{Events, EventsKind, Sessions};
+pub(crate) use shown::without_passwords;
 pub use size::Size;
 pub use storage::{Checksums, ServerSideEncryption, Storage};
 pub use telemetry::{LogFormat, Telemetry};
@@ -238,6 +239,6 @@ fn shape(key: &str, error: &toml::de::Error, file: &Table, path: &Path, variable
         origin: culprit(key, file, variables)
             .map_or_else(|| path.display().to_string(), |variable| format!("environment variable {}", variable.name)),
         key: if key == "." { "the file".to_owned() } else { key.to_owned() },
-        message: shown::without_passwords(&error.message().trim().replace('\n', ", ")),
+        message: without_passwords(&error.message().trim().replace('\n', ", ")),
     }
 }

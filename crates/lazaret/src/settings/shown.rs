@@ -16,7 +16,7 @@ pub(super) fn mask(value: &mut Value) {
 
 /// The text with `://user:…@` in the place of `://user:password@`. It need not be a URL that parses: errors quote
 /// those that do not.
-pub(super) fn without_passwords(text: &str) -> String {
+pub(crate) fn without_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
