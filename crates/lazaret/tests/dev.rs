@@ -147,24 +147,27 @@ fn it_is_ready_keeps_its_folder_to_itself_and_leaves_nothing_behind() {
     let own_clamd = files_of_clamd(&first).map(|files| {
         assert!(files.starts_with(temporary(&folder)), "{}", files.display());
         assert_eq!(fs::metadata(&files).unwrap().permissions().mode() & 0o777, 0o700);
-        clamd_of(&files).unwrap()
+        (clamd_of(&files).unwrap(), files)
     });
     first.child.kill().unwrap();
     first.child.wait().unwrap();
-    if let Some(clamd) = own_clamd {
-        until("clamd ended with a killed lazaret dev", || test_kill_process(clamd).is_err());
+    if let Some((clamd, _)) = &own_clamd {
+        until("clamd ended with a killed lazaret dev", || test_kill_process(*clamd).is_err());
     }
 
     let mut again = start(&folder);
     assert_eq!(again.ready["secret_access_key"], first.ready["secret_access_key"], "credentials stay");
     let begun = begin(&folder, id);
     assert!(matches!(begun, Begun::Leased { attempt: 2, .. }), "a lease outlived its process: {begun:?}");
+    if let Some((_, files)) = own_clamd {
+        assert!(!files.exists(), "what a killed lazaret dev left is still there");
+    }
     let files = files_of_clamd(&again);
     kill_process(Pid::from_child(&again.child), Signal::TERM).unwrap();
     assert!(again.child.wait().unwrap().success());
     if let Some(files) = files {
         assert_eq!(clamd_of(&files), None);
-        assert!(!files.exists());
+        assert!(!files.exists() && folder.join("clamd-files").symlink_metadata().is_err());
     }
 
     let mut last = start(&folder);

@@ -93,7 +93,7 @@ impl Clamd {
         }
         let signatures =
             if has_signatures(Path::new(SYSTEM_DATABASE)) { Signatures::System } else { Signatures::BuiltInTest };
-        let own = Process::start(home.folder.join("clamd.log"), signatures).await?;
+        let own = Process::start(&home.folder, signatures).await?;
         let scanner = Scanner { max_size: process::MAX_SIZE, ..Scanner::clamd(own.address().clone()) };
         check(&scanner).await.context("the clamd of `lazaret dev` cannot be used")?;
         Ok(Self { scanner, signatures, own: Some(own) })

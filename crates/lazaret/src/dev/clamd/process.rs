@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
+        fs::{DirBuilderExt, PermissionsExt, symlink},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -30,6 +30,9 @@ const TEST_SIGNATURES: [(&str, &str); 2] = [
     ("lazaret-test.ndb", include_str!("../../../../../fixtures/clamav/lazaret-test.ndb")),
 ];
 const LOG: &str = "clamd.log";
+/// How the folder of its files is called, and what leads there from the folder of `lazaret dev`.
+const PREFIX: &str = "lazaret-clamd-";
+const LINK: &str = "clamd-files";
 /// Loading the system's whole database takes up to a minute on a slow machine.
 const READY_WITHIN: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -49,15 +52,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it and waits until it listens. Where it fails, its log is kept as `kept_log`.
-    pub(super) async fn start(kept_log: PathBuf, signatures: Signatures) -> Result<Self> {
+    /// Starts it and waits until it listens. Where it fails, its log is kept in `home`.
+    pub(super) async fn start(home: &Path, signatures: Signatures) -> Result<Self> {
         let program = find().ok_or_else(|| {
             anyhow!(
                 "no clamd runs here and none is installed; run `apt-get install clamav-daemon`, or name one with \
                  --clamd. Nothing is published without it"
             )
         })?;
-        let files = private_folder()?;
+        let files = private_folder(&home.join(LINK))?;
         let folder = files.path();
         let unwritable = || format!("the folder {} cannot be written", folder.display());
         for part in ["tmp", "db"] {
@@ -85,7 +88,7 @@ impl Process {
             .with_context(|| format!("{} cannot be started", program.display()))?;
         info!(program = %program.display(), signatures = signatures.name(), "clamd starts");
         let address = format!("unix:{}", socket.display()).parse().map_err(|error: String| anyhow!(error))?;
-        let mut process = Self { child, address, files, kept_log };
+        let mut process = Self { child, address, files, kept_log: home.join(LOG) };
         process.wait_until_it_listens(&socket).await?;
         Ok(process)
     }
@@ -143,6 +146,8 @@ impl Drop for Process {
         // It holds nothing that an orderly end would save. An error means that it ended before.
         self.child.kill().ok();
         self.child.wait().ok();
+        // Its target goes with us; the next start would pass over one that leads nowhere.
+        fs::remove_file(self.kept_log.with_file_name(LINK)).ok();
     }
 }
 
@@ -157,11 +162,24 @@ fn find() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Among the temporary files, because Debian's AppArmor profile lets clamd use no folder of a user's.
-fn private_folder() -> Result<TempDir> {
+/// Among the temporary files, because Debian's AppArmor profile lets clamd use no folder of a user's. `link` leads to
+/// it, and to what a killed `lazaret dev` had no time to remove.
+fn private_folder(link: &Path) -> Result<TempDir> {
+    if let Ok(left) = fs::read_link(link) {
+        // It may have gone with a restart of the machine; whoever may not remove it did not make it.
+        if left.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+            fs::remove_dir_all(&left).ok();
+        }
+        fs::remove_file(link).with_context(|| format!("{} cannot be removed", link.display()))?;
+    }
     let mode = fs::Permissions::from_mode(0o700);
-    let folder = tempfile::Builder::new().prefix("lazaret-clamd-").permissions(mode).tempdir();
-    folder.with_context(|| format!("no folder for clamd can be made in {}; set TMPDIR", env::temp_dir().display()))
+    let folder = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .permissions(mode)
+        .tempdir()
+        .with_context(|| format!("no folder for clamd can be made in {}; set TMPDIR", env::temp_dir().display()))?;
+    symlink(folder.path(), link).with_context(|| format!("{} cannot be made", link.display()))?;
+    Ok(folder)
 }
 
 fn socket(folder: &Path) -> Result<PathBuf> {
