@@ -204,15 +204,14 @@ fn announce(form: Output, home: &Home, config: &Path, addresses: &Addresses<'_>,
         clamd: told,
     };
     match form {
-        Output::Json => anstream::println!("{}", serde_json::to_string(&ready)?),
+        Output::Json => output::line(serde_json::to_string(&ready)?),
         Output::Table => tell(&ready),
     }
-    Ok(())
 }
 
-fn tell(ready: &Ready<'_>) {
-    anstream::println!("{}", "Lazaret is ready.".green().bold());
-    output::print(&output::pairs([
+fn tell(ready: &Ready<'_>) -> Result<()> {
+    output::line("Lazaret is ready.".green().bold())?;
+    output::show(&output::pairs([
         ("endpoint", ready.endpoint.to_owned()),
         ("bucket", ready.bucket.to_owned()),
         ("access_key_id", ready.access_key_id.to_owned()),
@@ -220,12 +219,12 @@ fn tell(ready: &Ready<'_>) {
         ("telemetry", ready.telemetry.clone()),
         ("settings", ready.config.display().to_string()),
         ("clamd", format!("{} ({} signatures)", ready.clamd.address, ready.clamd.signatures.name())),
-    ]));
+    ]))?;
     let program = env::args().next().unwrap_or_else(|| "lazaret".to_owned());
     let lazaret = format!("{program} --config {}", ready.config.display());
-    anstream::println!(
+    output::line(format!(
         "\nNext, in another terminal:\n\n  {lazaret} session create --tenant me --file-name cat.jpg --content-type \
          image/jpeg --size $(stat -c %s cat.jpg)\n\nIt prints the line that uploads, `curl -T`. Then:\n\n  {lazaret} \
          session list\n  {lazaret} session show UPLOAD_ID\n"
-    );
+    ))
 }

@@ -85,13 +85,6 @@ pub(crate) fn show(table: &Table) -> Result<()> {
     line(table.trim_fmt())
 }
 
-/// The same for a service, which goes on where nobody can read it.
-pub(crate) fn print(table: &Table) {
-    if let Err(error) = show(table) {
-        tracing::warn!(error = &*error as &dyn std::error::Error, "the table was not printed");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
