@@ -62,6 +62,10 @@ pub enum PassageError {
     /// The object store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store lets us at the bucket and not at this one object: a key it is encrypted with, an archive class. Only
+    /// this object's attempts are spent on that; nothing else waits for it.
+    #[error("the object is withheld although its bucket is not")]
+    Withheld(#[source] StoreError),
     /// A scanner.
     #[error(transparent)]
     Scanner(#[from] ScanError),
@@ -91,6 +95,7 @@ impl PassageError {
             Self::Scanner(error) => error.disposition(),
             Self::Transform(error) => error.disposition(),
             Self::Publish(PublishError::Missing { .. } | PublishError::Different { .. })
+            | Self::Withheld(_)
             | Self::Detect(_)
             | Self::Unsound(_)
             | Self::LeaseLost => Disposition::Retry,

@@ -251,16 +251,25 @@ impl Pass<'_> {
     }
 
     async fn originals(&mut self) -> Result<(), SweepError> {
+        // Those that cannot be removed come first in every answer, and must not hide the others.
+        let mut stuck = HashSet::new();
         loop {
-            let removable = self.station.sessions.removable(self.station.settings.retain_rejected, BATCH).await?;
-            let mut removed = false;
-            for session in &removable {
+            let limit = BATCH.saturating_add(u32::try_from(stuck.len()).unwrap_or(u32::MAX));
+            let removable = self.station.sessions.removable(self.station.settings.retain_rejected, limit).await?;
+            let fresh: Vec<_> = removable.iter().filter(|session| !stuck.contains(&session.upload_id)).collect();
+            for session in &fresh {
                 match self.original(session).await {
-                    Ok(()) => removed = true,
-                    Err(error) => self.go_on(session.key.as_key(), error)?,
+                    Ok(()) if self.dry_run => {
+                        stuck.insert(session.upload_id);
+                    }
+                    Ok(()) => {}
+                    Err(error) => {
+                        stuck.insert(session.upload_id);
+                        self.go_on(session.key.as_key(), error)?;
+                    }
                 }
             }
-            if self.dry_run || !removed || removable.len() < BATCH as usize {
+            if fresh.is_empty() || removable.len() < limit as usize {
                 return Ok(());
             }
         }

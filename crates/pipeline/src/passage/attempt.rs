@@ -106,7 +106,11 @@ impl Attempt<'_> {
         let version = self.event.version.as_ref();
         let store = &self.station.store;
         let head = store.head(&self.event.bucket, &self.event.key, version);
-        let Some(head) = stage("head", info_span!("head"), head).await? else { return Ok(Judged::Missing) };
+        let head = match stage("head", info_span!("head"), head).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(Judged::Missing),
+            Err(error) => return Err(self.of_this_object(error).await),
+        };
         if let Err(rejection) = check_size(head.size, self.session.declared_size, self.station.settings.max_object_size)
         {
             return Ok(decided(reject(rejection), source(&head, None, None), None, Vec::new()));
@@ -117,7 +121,7 @@ impl Attempt<'_> {
                 let decision = Decision::Reject { reason: RejectReason::TooLarge, detail: error.to_string() };
                 return Ok(decided(decision, source(&head, None, None), None, Vec::new()));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(self.of_this_object(error).await),
         };
         match stage("verify", info_span!("verify"), self.verify(&spooled)).await? {
             Err(rejection) => {
@@ -125,6 +129,16 @@ impl Attempt<'_> {
                 Ok(decided(reject(rejection), source, None, Vec::new()))
             }
             Ok(accepted) => self.judge_content(&head, &spooled, &accepted).await,
+        }
+    }
+
+    /// A refusal is the station's trouble unless the bucket is open to us: then it is about this object alone.
+    async fn of_this_object(&self, error: StoreError) -> PassageError {
+        match error {
+            StoreError::Refused { .. } if self.station.store.check(&self.event.bucket).await.is_ok() => {
+                PassageError::Withheld(error)
+            }
+            error => error.into(),
         }
     }
 

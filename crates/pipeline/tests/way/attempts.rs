@@ -9,7 +9,7 @@ use std::{
 };
 
 use lazaret_core::{
-    Finding, HoldReason, SessionState, WorkerId,
+    Disposition, Finding, HoldReason, SessionState, WorkerId,
     ports::{Begun, SessionStore},
 };
 use lazaret_pipeline::Passed;
@@ -50,6 +50,24 @@ async fn a_store_that_is_away_burns_no_attempt() {
     assert_eq!(rig.session(&session).await.attempts, 0);
     rig.pass(&event).await.unwrap();
     assert_eq!(rig.published(&session).await, b"plain words");
+}
+
+/// One object that the store will not give ends held by itself; a store that refuses everybody burns nothing.
+#[tokio::test]
+async fn an_object_that_is_withheld_does_not_stall_the_station() {
+    let rig = Rig::new().await;
+    let (session, event) = rig.text().await;
+    rig.store.outage(Some(Failure::Refused));
+    assert_eq!(rig.pass(&event).await.unwrap_err().disposition(), Disposition::Unavailable);
+    rig.store.outage(None);
+    assert_eq!(rig.session(&session).await.attempts, 0);
+    for (attempt, operation) in [(1, Operation::Head), (2, Operation::Fetch), (3, Operation::Head)] {
+        rig.store.fault(operation, Fault::Fail(Effect::Before, Failure::Refused));
+        assert_eq!(rig.pass(&event).await.unwrap_err().disposition(), Disposition::Retry);
+        assert_eq!(rig.session(&session).await.attempts, attempt);
+    }
+    assert_eq!(rig.pass(&event).await.unwrap(), Passed::Exhausted);
+    assert_eq!(rig.state(&session).await, SessionState::Held(HoldReason::AttemptsExhausted));
 }
 
 /// An error to the last attempt holds the object under the scanner's name, with the bytes it was about.

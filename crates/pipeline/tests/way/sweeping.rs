@@ -203,6 +203,21 @@ async fn more_than_a_batch_is_swept() {
     assert_eq!(rig.is(&behind).await, StateName::Expired);
 }
 
+/// Nor do originals that cannot be removed.
+#[tokio::test]
+async fn more_than_a_batch_of_originals_is_swept() {
+    let rig = Rig::new().await;
+    for _ in 0..201 {
+        rig.overdue().await;
+    }
+    for _ in 0..200 {
+        rig.store.fault(Operation::Versions, Fault::Fail(Effect::Before, Failure::Refused));
+    }
+    Sweeper::new(Arc::clone(&rig.station), GRACE).sweep(false).await.expect_err("200 deletions failed");
+    let left = rig.sessions.removable(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(left.len(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sweepers_and_workers_at_once() {
     let rig = Rig::new().await;
