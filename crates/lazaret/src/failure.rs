@@ -97,7 +97,7 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
                 "images cannot be re-encoded on this host: it needs Linux 5.13 or later with Landlock and seccomp",
             );
         }
-        None => {}
+        Some(TransformError::Killed { .. }) | None => {}
     }
     if error.is::<SpoolError>() {
         return Some(SPOOL);

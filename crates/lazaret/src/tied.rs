@@ -21,7 +21,8 @@ pub(crate) const COMMAND: &str = "tied-to-parent";
 pub(crate) fn command(program: &Path) -> Result<Command> {
     let this = env::current_exe().context("this program does not know where it lies")?;
     let mut command = Command::new(this);
-    command.arg(COMMAND).arg(process::id().to_string()).arg(program);
+    // In a group of its own it does not see Ctrl-C, so it serves us until we are drained.
+    command.process_group(0).arg(COMMAND).arg(process::id().to_string()).arg(program);
     Ok(command)
 }
 

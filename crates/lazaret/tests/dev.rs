@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -18,7 +18,7 @@ use lazaret_core::{
     ports::{Begun, SessionStore},
 };
 use lazaret_sessions::{SqliteOptions, SqliteSessionStore};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -41,6 +41,7 @@ fn start(folder: &Path) -> Dev {
         .args(["dev", "--listen", "127.0.0.1:0", "--output", "json", "--data-dir"])
         .arg(folder)
         .env("TMPDIR", temporary(folder))
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(fs::File::create(folder.with_extension("log")).unwrap())
@@ -163,7 +164,12 @@ fn it_is_ready_keeps_its_folder_to_itself_and_leaves_nothing_behind() {
         assert!(!files.exists(), "what a killed lazaret dev left is still there");
     }
     let files = files_of_clamd(&again);
-    kill_process(Pid::from_child(&again.child), Signal::TERM).unwrap();
+    let group = Pid::from_child(&again.child);
+    if let Some(files) = &files {
+        let clamd = clamd_of(files).unwrap();
+        assert_ne!(getpgid(Some(clamd)).unwrap(), group, "Ctrl-C would end clamd before what it scans");
+    }
+    kill_process_group(group, Signal::INT).unwrap();
     assert!(again.child.wait().unwrap().success());
     if let Some(files) = files {
         assert_eq!(clamd_of(&files), None);
@@ -171,7 +177,11 @@ fn it_is_ready_keeps_its_folder_to_itself_and_leaves_nothing_behind() {
     }
 
     let mut last = start(&folder);
-    let Some(files) = files_of_clamd(&last) else { return };
+    let Some(files) = files_of_clamd(&last) else {
+        kill_process(Pid::from_child(&last.child), Signal::TERM).unwrap();
+        assert!(last.child.wait().unwrap().success());
+        return;
+    };
     kill_process(clamd_of(&files).unwrap(), Signal::KILL).unwrap();
     assert_eq!(last.child.wait().unwrap().code(), Some(1));
     let said = fs::read_to_string(folder.with_extension("log")).unwrap();

@@ -121,6 +121,13 @@ async fn a_lie_is_found_out() {
 }
 
 #[tokio::test]
+async fn an_animation_of_small_frames_on_a_large_canvas_is_no_lie() {
+    let cell = Cell::new(settings(misbehave()));
+    let TransformOutcome::Done(done) = cell.give("animation").await.unwrap() else { panic!("not done") };
+    assert_eq!((done.width, done.height, done.frames), (7_000, 7_000, 5));
+}
+
+#[tokio::test]
 async fn a_missing_layer_is_named_and_nothing_runs() {
     let folder = tempfile::tempdir().unwrap();
     for &layer in Layer::ALL.iter().filter(|&&layer| layer != Layer::Program) {
@@ -146,6 +153,7 @@ async fn a_program_that_is_not_there_or_not_ours_is_an_error() {
         }
         other => panic!("{other:?}"),
     }
+    assert_eq!(cell.ends(), [], "there was no child");
     let cell = Cell::new(settings("/bin/true".into()));
     match cell.give("done").await {
         Err(TransformError::Unconfined { layer }) => assert!(layer.contains("its layer program:"), "{layer}"),
@@ -172,7 +180,9 @@ async fn a_type_that_is_not_read_is_refused_without_a_child() {
 fn the_jail_holds_for_a_user_without_privileges() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("misbehave");
-    std::fs::copy(misbehave(), &program).unwrap();
+    // By a process: a child that another test starts meanwhile would inherit our descriptor, and a file that is open for
+    // writing cannot be started.
+    assert!(Command::new("cp").arg(misbehave()).arg(&program).status().unwrap().success());
     for path in [folder.path(), &program] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -14,8 +14,12 @@ use std::{
     time::Duration,
 };
 
-use lazaret_core::{HoldReason, ports::TransformOutcome};
+use lazaret_core::{
+    Disposition,
+    ports::{TransformError, TransformOutcome},
+};
 use lazaret_sandbox::{ExitCause, JailSettings};
+use rustix::process::{Pid, getpgid, getpgrp};
 
 use crate::{
     cell::{Cell, misbehave, settings},
@@ -73,13 +77,14 @@ async fn a_child_killed_from_outside_is_known() {
     let kill = async {
         let pid = eventually("a child", || children_of(std::process::id()).first().copied()).await;
         eventually("work", || (cpu_ticks(pid)? > 5).then_some(())).await;
+        let group = getpgid(Pid::from_raw(pid.try_into().unwrap())).unwrap();
+        assert_ne!(group, getpgrp(), "a signal to our group would end the child");
         kill.await;
     };
     let (outcome, ()) = tokio::join!(cell.give("spin"), kill);
-    assert!(
-        matches!(outcome, Ok(TransformOutcome::Stopped { reason: HoldReason::TransformKilled, .. })),
-        "{outcome:?}"
-    );
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, TransformError::Killed { .. }), "{error:?}");
+    assert_eq!(error.disposition(), Disposition::Retry);
     assert_eq!(cell.ends(), [ExitCause::Killed]);
 }
 

@@ -63,7 +63,7 @@ pub enum TransformOutcome {
         /// What exactly, with the limit.
         detail: String,
     },
-    /// The jail stopped it, so nothing is known of the input: `transform-timeout`, `transform-killed`.
+    /// The jail stopped it, or the input broke it: `transform-timeout`, `transform-killed`.
     Stopped {
         /// The reason code.
         reason: HoldReason,
@@ -104,6 +104,12 @@ pub enum TransformError {
         #[source]
         source: Cause,
     },
+    /// Something else ended the process, such as a kernel short of memory, which says nothing about the input.
+    #[error("the sandbox was ended from outside: {detail}")]
+    Killed {
+        /// What ended it.
+        detail: String,
+    },
 }
 
 impl TransformError {
@@ -111,6 +117,8 @@ impl TransformError {
     pub const fn disposition(&self) -> Disposition {
         match self {
             Self::Unconfined { .. } | Self::Spawn { .. } => Disposition::Unavailable,
+            // Counted, because an image may be what the memory ran short of.
+            Self::Killed { .. } => Disposition::Retry,
         }
     }
 }

@@ -42,7 +42,7 @@ causes! {
     Panic = "panic";
     /// It could not complete its jail, or never spoke.
     SetUp = "set_up";
-    /// A fault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT.
+    /// A fault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT.
     Crash = "crash";
     /// Somebody else killed it: the kernel short of memory, or an operator.
     Killed = "killed";
@@ -96,7 +96,7 @@ fn by_signal(signal: i32) -> (ExitCause, String) {
     match signal {
         libc::SIGSYS => (ExitCause::PolicyViolation, "a system call that is not allowed".into()),
         libc::SIGXCPU | libc::SIGPROF => (ExitCause::CpuTime, "out of CPU time".into()),
-        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGABRT => {
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGABRT => {
             (ExitCause::Crash, format!("crashed with signal {signal}"))
         }
         _ => (ExitCause::Killed, format!("killed from outside with signal {signal}")),
@@ -123,6 +123,8 @@ mod tests {
         assert_eq!(classify(ExitStatus::from_raw(0), &heard).0, ExitCause::Done);
         assert_eq!(classify(ExitStatus::from_raw(libc::SIGSYS), &heard).0, ExitCause::PolicyViolation);
         assert_eq!(classify(ExitStatus::from_raw(3 << 8), &heard).0, ExitCause::Protocol);
+        assert_eq!(classify(ExitStatus::from_raw(libc::SIGTRAP), &heard).0, ExitCause::Crash);
+        assert_eq!(classify(ExitStatus::from_raw(libc::SIGKILL), &heard).0, ExitCause::Killed);
         let unready = Heard { ready: false, ..heard };
         assert_eq!(classify(ExitStatus::from_raw(0), &unready).0, ExitCause::SetUp);
     }

@@ -54,14 +54,15 @@ pub(super) enum Ending {
 struct Report<'a> {
     jail: &'a Jail,
     task: Task,
-    cause: ExitCause,
+    /// None: there was no child.
+    cause: Option<ExitCause>,
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        match self.task {
-            Task::Work(_) => (self.jail.observer)(self.cause),
-            Task::Probe(_) => {}
+        match (self.task, self.cause) {
+            (Task::Work(_), Some(cause)) => (self.jail.observer)(cause),
+            (Task::Work(_), None) | (Task::Probe(_), _) => {}
         }
     }
 }
@@ -108,13 +109,13 @@ impl Jail {
             cpu_ms: u64::try_from(self.settings.cpu_time.as_millis()).unwrap_or(u64::MAX),
         };
         tell(&wire, &ToChild::SetUp(set_up)).map_err(resource("socket buffer"))?;
-        let mut prisoner = self
-            .spawner
-            .spawn(descriptors)
-            .await?
-            .map_err(|source| JailError::Start { program: self.settings.program.clone(), source })?;
+        // Before the child, which lives a moment before this future knows of it.
+        let mut report = Report { jail: self, task, cause: Some(ExitCause::Cancelled) };
+        let mut prisoner = self.spawner.spawn(descriptors).await?.map_err(|source| {
+            report.cause = None;
+            JailError::Start { program: self.settings.program.clone(), source }
+        })?;
 
-        let mut report = Report { jail: self, task, cause: ExitCause::Cancelled };
         let mut heard = Heard::default();
         let (cause, detail) = match timeout_at(deadline, attend(&wire, &mut prisoner, task, &mut heard)).await {
             Ok(Ok(end)) => end,
@@ -125,8 +126,8 @@ impl Jail {
         prisoner.kill().await.map_err(resource("end of the child"))?;
         let ending = self.conclude(cause, detail, heard, task, output)?;
         report.cause = match &ending {
-            Ending::Stopped { cause, .. } => *cause,
-            Ending::Done { .. } | Ending::Refused(_) => cause,
+            Ending::Stopped { cause, .. } => Some(*cause),
+            Ending::Done { .. } | Ending::Refused(_) => Some(cause),
         };
         Ok(ending)
     }
@@ -165,7 +166,8 @@ impl Jail {
         }
     }
 
-    /// What is not so in an answer, if anything.
+    /// What is not so in an answer, if anything. Frames times the canvas may be more than `max_total_pixels`: an honest
+    /// animation's frames cover only what changes, and an answer does not say how much that is.
     fn lie_in(&self, done: &Done, work: &Work) -> Option<String> {
         let limits = &work.limits;
         let pixels = u64::from(done.width) * u64::from(done.height);

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc,
@@ -64,6 +64,8 @@ fn spawn(program: &Path, descriptors: Descriptors) -> io::Result<Prisoner> {
         .env_clear()
         .env("RUST_BACKTRACE", "0")
         .current_dir("/")
+        // A signal to our group, such as Ctrl-C, must not end work that we still drain.
+        .process_group(0)
         .stdin(Stdio::from(descriptors.input))
         .stdout(Stdio::from(descriptors.output))
         .stderr(Stdio::from(descriptors.wire))

@@ -48,7 +48,11 @@ impl Transformer for Jail {
                 TransformOutcome::Refused { reason: reject_reason(code), detail: detail.to_string() }
             }
             Ending::Stopped { cause, detail, .. } => {
-                TransformOutcome::Stopped { reason: hold_reason(cause), detail: self.with_limit(cause, &detail) }
+                let detail = self.with_limit(cause, &detail);
+                match hold_reason(cause) {
+                    Some(reason) => TransformOutcome::Stopped { reason, detail },
+                    None => return Err(TransformError::Killed { detail }),
+                }
             }
         })
     }
@@ -89,10 +93,11 @@ const fn reject_reason(code: RefusalCode) -> RejectReason {
     }
 }
 
-/// Time that ran out says something else to an operator than a process that was stopped.
-const fn hold_reason(cause: ExitCause) -> HoldReason {
+/// Time that ran out says something else to an operator than a process that was stopped. None: the end says nothing
+/// about the input.
+const fn hold_reason(cause: ExitCause) -> Option<HoldReason> {
     match cause {
-        ExitCause::CpuTime | ExitCause::WallTime => HoldReason::TransformTimeout,
+        ExitCause::CpuTime | ExitCause::WallTime => Some(HoldReason::TransformTimeout),
         ExitCause::Done
         | ExitCause::Refused
         | ExitCause::Memory
@@ -100,8 +105,7 @@ const fn hold_reason(cause: ExitCause) -> HoldReason {
         | ExitCause::Panic
         | ExitCause::SetUp
         | ExitCause::Crash
-        | ExitCause::Killed
-        | ExitCause::Protocol
-        | ExitCause::Cancelled => HoldReason::TransformKilled,
+        | ExitCause::Protocol => Some(HoldReason::TransformKilled),
+        ExitCause::Killed | ExitCause::Cancelled => None,
     }
 }
