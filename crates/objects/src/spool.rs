@@ -15,8 +15,10 @@ use std::{
 
 use bytes::BytesMut;
 use lazaret_core::{Spooled, ports::StoreError};
+use rustix::fs::OFlags;
 use thiserror::Error;
 use tokio::{
+    fs::OpenOptions,
     io::{AsyncRead, AsyncReadExt},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -161,7 +163,9 @@ impl Spool {
     pub async fn fill_from_file(&self, path: &Path) -> Result<Spooled, SpoolError> {
         let unreadable =
             |error: io::Error| SpoolError::Body { detail: format!("{} cannot be read: {error}", path.display()) };
-        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        // The opening of a pipe would wait for its writer. A constant of few bits, so the cast keeps it.
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).await.map_err(unreadable)?;
         let metadata = file.metadata().await.map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(SpoolError::Body { detail: format!("{} is not a regular file", path.display()) });

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     config::{Builder, StalledStreamProtectionConfig},
     types::{
         ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MetadataDirective,
-        ServerSideEncryption as SdkEncryption,
+        ServerSideEncryption as SdkEncryption, TaggingDirective,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -83,6 +83,8 @@ impl S3Store {
             .copy_source(source)
             .copy_source_if_match(format!("\"{}\"", object.etag))
             .metadata_directive(MetadataDirective::Replace)
+            // By none: the client's own would be copied.
+            .tagging_directive(TaggingDirective::Replace)
             .content_type(headers.content_type.as_str())
             .content_disposition(&headers.content_disposition)
             .cache_control(&headers.cache_control)

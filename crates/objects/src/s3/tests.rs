@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfiguration};
 use lazaret_core::ports::{PublishHeaders, PublishSource};
 use lazaret_testkit::objects::{Client as StoreClient, Setup, conforms, contents, spooled};
 use tempfile::TempDir;
@@ -169,6 +169,26 @@ async fn a_copy_that_the_store_refuses_becomes_an_upload() {
     publish(&rig, &key, PublishSource::AsIs { spooled: &bytes, object: &head }).await.unwrap();
     let back = rig.store.read_back(&rig.bucket, &key).await.unwrap().unwrap();
     assert_eq!(back.sha256, *bytes.sha256());
+}
+
+#[tokio::test]
+async fn a_copy_takes_no_tags_of_the_client_along() {
+    let rig = Rig::new(Checksums::WhenSupported, true).await;
+    let head = rig.put("quarantine/tagged", b"scanned").await;
+    let bytes = rig.store.fetch(&head).await.unwrap();
+    let tag = Tag::builder().key("scan").value("clean").build().unwrap();
+    let tags = Tagging::builder().tag_set(tag).build().unwrap();
+    let request = rig.store.client.put_object_tagging().bucket(rig.bucket.as_str()).key(head.key.as_str());
+    request.tagging(tags).send().await.unwrap();
+    assert_eq!(tags_of(&rig, head.key.as_str()).await, 1);
+    let key = published_key("tagged");
+    publish(&rig, &key, PublishSource::AsIs { spooled: &bytes, object: &head }).await.unwrap();
+    assert_eq!(tags_of(&rig, key.as_key().as_str()).await, 0);
+}
+
+async fn tags_of(rig: &Rig, key: &str) -> usize {
+    let request = rig.store.client.get_object_tagging().bucket(rig.bucket.as_str()).key(key);
+    request.send().await.unwrap().tag_set.len()
 }
 
 #[tokio::test]

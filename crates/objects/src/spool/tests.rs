@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::fs::{SealFlags, fcntl_get_seals};
+use rustix::fs::{CWD, Mode, SealFlags, fcntl_get_seals, mkfifoat};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -175,8 +175,11 @@ async fn a_file_with_a_name_is_spooled_whole() {
     std::fs::write(&path, pattern(300 * KIB)).unwrap();
     let spooled = spool.fill_from_file(&path).await.unwrap();
     assert_eq!(spooled.sha256().as_bytes()[..], Sha256::digest(pattern(300 * KIB))[..]);
-    for bad in [dir.path(), Path::new("/no/such/file")] {
-        let error = spool.fill_from_file(bad).await.unwrap_err();
+    let pipe = dir.path().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    for bad in [dir.path(), Path::new("/no/such/file"), &pipe] {
+        let refused = timeout(Duration::from_secs(5), spool.fill_from_file(bad)).await;
+        let error = refused.expect("a pipe without a writer is not waited for").unwrap_err();
         assert!(error.to_string().contains(bad.to_str().unwrap()), "{error}");
     }
 }
