@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 pub const OBJECTS: &str = "lazaret_objects_total";
 /// How long each stage took, in seconds, by `stage`.
 pub const STAGE: &str = "lazaret_stage_seconds";
-/// Objects being worked on.
+/// Deliveries in work, those that find nothing to do included.
 pub const IN_FLIGHT: &str = "lazaret_in_flight";
 /// From the event's time to the commit, in seconds, both on the stores' clocks.
 pub const EVENT_TO_SETTLED: &str = "lazaret_event_to_settled_seconds";

@@ -11,7 +11,7 @@ use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, retry::RetryCon
 use aws_sdk_sqs::{
     Client,
     config::{Builder, Credentials},
-    types::{Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName},
+    types::{Message, MessageAttributeValue, QueueAttributeName},
 };
 use lazaret_core::ports::{Delivery, DeliveryTag, Queue, QueueError};
 use tracing::warn;
@@ -121,7 +121,7 @@ impl SqsQueue {
         let reason = if reason.is_empty() { "no reason was given".to_owned() } else { reason };
         let ours = (REASON, reason.as_str());
         let theirs = delivery.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let kept = theirs.filter(|(name, value)| *name != REASON && !name.starts_with("AWS") && !value.is_empty());
+        let kept = theirs.filter(|(name, value)| *name != REASON && !value.is_empty());
         for (name, value) in std::iter::once(ours).chain(kept).take(MAX_ATTRIBUTES) {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             request = request.message_attributes(name, value.map_err(|error| asked.refused(&error.to_string()))?);
@@ -140,7 +140,6 @@ impl Queue for SqsQueue {
             .wait_time_seconds(self.wait_seconds)
             .visibility_timeout(seconds(self.visibility_timeout))
             .message_attribute_names("All")
-            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
             .send()
             .await
             .map_err(|error| self.asked("hand out messages").failed(&error))?;
@@ -213,9 +212,6 @@ fn delivery(message: Message) -> Option<Delivery> {
         return None;
     };
     let mut attributes = BTreeMap::new();
-    for (name, value) in message.attributes.unwrap_or_default() {
-        attributes.insert(name.as_str().to_owned(), value);
-    }
     for (name, value) in message.message_attributes.unwrap_or_default() {
         if let Some(value) = value.string_value {
             attributes.insert(name, value);

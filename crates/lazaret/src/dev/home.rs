@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use lazaret_core::{BucketName, Prefix};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use toml::{Table, Value, toml};
@@ -60,7 +60,7 @@ impl Home {
         let unusable = || format!("the folder {} cannot be used; choose another with --data-dir", folder.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(unusable)?;
         let folder = folder.canonicalize().with_context(unusable)?;
-        let credentials = match known(&folder.join(SETTINGS)) {
+        let credentials = match known(&folder.join(SETTINGS))? {
             Some(credentials) => credentials,
             None => draw()?,
         };
@@ -125,15 +125,25 @@ impl Home {
     }
 }
 
-/// The credentials of an earlier start.
-fn known(path: &Path) -> Option<Credentials> {
-    let settings: Table = toml::from_str(&fs::read_to_string(path).ok()?).ok()?;
-    let storage = settings.get("storage")?;
-    let text = |key| storage.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    Some(Credentials {
-        access_key_id: text("access_key_id")?,
-        secret_access_key: Secret::new(text("secret_access_key")?),
-    })
+/// The credentials of an earlier start. New ones, and settings written anew, only where there are none: what cannot be
+/// read may be what clients sign with.
+fn known(path: &Path) -> Result<Option<Credentials>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    };
+    let start_anew = || format!("correct or remove {}: a new one is written with new credentials", path.display());
+    let settings: Table = toml::from_str(&text).with_context(start_anew)?;
+    let text = |key| {
+        let value = settings.get("storage")?.get(key)?;
+        value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let needed = |key| text(key).ok_or_else(|| anyhow!("there is no storage.{key}")).with_context(start_anew);
+    Ok(Some(Credentials {
+        access_key_id: needed("access_key_id")?,
+        secret_access_key: Secret::new(needed("secret_access_key")?),
+    }))
 }
 
 fn draw() -> Result<Credentials> {
@@ -149,6 +159,18 @@ mod tests {
 
     use super::*;
     use crate::settings::Settings;
+
+    #[test]
+    fn settings_that_cannot_be_read_are_neither_passed_over_nor_overwritten() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join(SETTINGS);
+        for bytes in [&b"[storage"[..], b"\xff", b"", b"[storage]\naccess_key_id = \"A\"\nsecret_access_key = \"\"\n"] {
+            fs::write(&path, bytes).unwrap();
+            let Err(error) = Home::open(scratch.path()) else { panic!("{bytes:?} gave new credentials") };
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+    }
 
     #[test]
     fn settings_are_valid_private_and_keep_the_credentials() {

@@ -79,7 +79,7 @@ enum ActionName {
 pub(super) fn built_in(scanners: &[ScannerName]) -> Vec<Policy> {
     let rule = |name: &str, types: &[&str], action| Policy {
         name: name.to_owned(),
-        types: types.iter().filter_map(|text| text.parse().ok()).collect(),
+        types: types.iter().map(|text| pattern(text)).collect(),
         action,
         scanners: scanners.to_vec(),
         max_size: None,
@@ -88,6 +88,13 @@ pub(super) fn built_in(scanners: &[ScannerName]) -> Vec<Policy> {
         max_frames: None,
     };
     vec![rule("images", &RE_ENCODABLE, Action::ReEncode), rule("documents", &DOCUMENTS, Action::AsIs)]
+}
+
+/// A type of the lists above.
+fn pattern(text: &str) -> TypePattern {
+    // A constant; the test below builds them all.
+    #[expect(clippy::expect_used, reason = "a constant")]
+    text.parse().expect("a valid type")
 }
 
 #[cfg(test)]

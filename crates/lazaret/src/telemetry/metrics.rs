@@ -37,7 +37,7 @@ fn recorder() -> Result<PrometheusBuilder> {
 fn describe() {
     describe_counter!(names::OBJECTS, "Objects settled, by outcome and reason.");
     describe_histogram!(names::STAGE, "How long each stage took, in seconds.");
-    describe_gauge!(names::IN_FLIGHT, "Objects being worked on.");
+    describe_gauge!(names::IN_FLIGHT, "Deliveries in work, those that find nothing to do included.");
     describe_histogram!(names::EVENT_TO_SETTLED, "From the event's time to the commit, in seconds.");
     describe_histogram!(names::SCANNER, "How long each scanner took, in seconds.");
     describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds; NaN where it is not known.");
