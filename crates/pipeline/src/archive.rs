@@ -1,14 +1,8 @@
 //! Zip archives whose members cannot be looked into are held, whatever a scanner's settings make it say of them.
 
-use std::{
-    io::{self, BufReader},
-    os::unix::fs::FileExt,
-};
-
 use lazaret_core::{HoldReason, MediaType, Spooled, ports::Decision};
-use zip::unstable::read::ZipIterable;
 
-use crate::detect::PositionedReader;
+use crate::zip_directory::{Members, Unreadable, method};
 
 /// Why an archive cannot be checked whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,50 +11,38 @@ pub(crate) struct Opaque {
     pub(crate) detail: String,
 }
 
-/// How many members are looked at: ten times what clamd's own `MaxFiles` lets it open.
-const MAX_MEMBERS: usize = 100_000;
-
-/// The start of a local file header, and the bit of its flags that says *encrypted* (APPNOTE.TXT 4.3.7 and 4.4.4).
-const LOCAL_SIGNATURE: [u8; 4] = *b"PK\x03\x04";
-const ENCRYPTED: u16 = 1;
-
-/// Walks the central directory of a zip, one member at a time: an index of all of them would cost memory by the
-/// uploader's choice and would hide a member behind another of the same name. Blocking. Other types have nothing to say
-/// here.
+/// Walks the central directory of a zip. Blocking. Other types have nothing to say here.
 pub(crate) fn opaque_members(object: &Spooled, media_type: &MediaType) -> Option<Opaque> {
     if !is_zip(media_type) {
         return None;
     }
-    walk(object).unwrap_or_else(|error| {
-        Some(limits(format!("the archive's directory is not readable, so no scanner can look into all of it: {error}")))
+    walk(object).unwrap_or_else(|error| match error {
+        Unreadable::TooMany(_) => Some(limits(error.to_string())),
+        Unreadable::Read(_) | Unreadable::Layout(_) => Some(limits(format!(
+            "the archive's directory is not readable, so no scanner can look into all of it: {error}"
+        ))),
     })
 }
 
-fn walk(object: &Spooled) -> zip::result::ZipResult<Option<Opaque>> {
-    let reader = BufReader::new(PositionedReader::new(object));
-    let mut archive = ZipIterable::try_new(reader, zip::read::Config::default())?;
-    if archive.len() > MAX_MEMBERS {
-        let count = archive.len();
-        return Ok(Some(limits(format!("the archive has {count} members, {MAX_MEMBERS} are looked at"))));
-    }
-    for member in archive.files()? {
-        let member = member?;
-        if member.encrypted() || is_encrypted_locally(object, member.header_start())? {
+fn walk(object: &Spooled) -> Result<Option<Opaque>, Unreadable> {
+    let mut members = Members::open(object.file(), object.len())?;
+    while let Some(member) = members.advance()? {
+        if member.encrypted {
             let detail = "the archive has an encrypted member".to_owned();
             return Ok(Some(Opaque { reason: HoldReason::Encrypted, detail }));
+        }
+        if !is_unpacked(member.method) {
+            let detail =
+                format!("the archive has a member packed by method {}, which no scanner unpacks", member.method);
+            return Ok(Some(limits(detail)));
         }
     }
     Ok(None)
 }
 
-/// Scanners go by the local header, which may say something else than the directory.
-fn is_encrypted_locally(object: &Spooled, header_start: u64) -> io::Result<bool> {
-    let mut header = [0; 8];
-    object.file().read_exact_at(&mut header, header_start)?;
-    if !header.starts_with(&LOCAL_SIGNATURE) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a member is not where the directory says"));
-    }
-    Ok(u16::from_le_bytes([header[6], header[7]]) & ENCRYPTED != 0)
+/// What clamd unpacks for certain (libclamav/unzip.c); of LZMA, zstd, xz and `PPMd` no scanner says that it does.
+const fn is_unpacked(packed_by: u16) -> bool {
+    matches!(packed_by, method::STORED | method::DEFLATE | method::DEFLATE64 | method::BZIP2)
 }
 
 fn limits(detail: String) -> Opaque {
@@ -79,10 +61,15 @@ pub(crate) fn first_of(scanned: Option<Decision>, opaque: Option<&Opaque>) -> Op
 
 fn is_zip(media_type: &MediaType) -> bool {
     let name = media_type.as_str();
-    name == "application/zip"
-        || name == "application/epub+zip"
-        || name.starts_with("application/vnd.openxmlformats-officedocument.")
+    matches!(
+        name,
+        "application/zip"
+            | "application/epub+zip"
+            | "application/java-archive"
+            | "application/vnd.android.package-archive"
+    ) || name.starts_with("application/vnd.openxmlformats-officedocument.")
         || name.starts_with("application/vnd.oasis.opendocument.")
+        || name.starts_with("application/vnd.ms-") && name.ends_with(".macroenabled.12")
 }
 
 #[cfg(test)]
@@ -151,6 +138,38 @@ mod tests {
         let mut moved = whole;
         moved[0] = b'X';
         assert_eq!(opaque(&moved), Some(HoldReason::ScanLimits));
+    }
+
+    #[test]
+    fn members_that_no_scanner_unpacks_are_held() {
+        let packed_by = |number: u8| {
+            let mut bytes = archive(&["a"]);
+            let central = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+            (bytes[8], bytes[central + 10]) = (number, number);
+            opaque(&bytes)
+        };
+        for number in [8, 9, 12] {
+            assert_eq!(packed_by(number), None, "{number}");
+        }
+        for number in [1, 6, 14, 93, 95, 98] {
+            assert_eq!(packed_by(number), Some(HoldReason::ScanLimits), "{number}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_made_of_zips_is_looked_into() {
+        for name in [
+            "application/java-archive",
+            "application/vnd.android.package-archive",
+            "application/vnd.ms-word.document.macroEnabled.12",
+            "application/vnd.ms-excel.sheet.macroEnabled.12",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "application/vnd.oasis.opendocument.text",
+            "application/epub+zip",
+        ] {
+            assert!(is_zip(&name.parse().unwrap()), "{name}");
+        }
+        assert!(!is_zip(&"application/vnd.ms-excel".parse().unwrap()));
     }
 
     proptest! {

@@ -1,26 +1,33 @@
 //! What an object is, by its bytes alone.
 //!
-//! Dangerous text comes first (HTML, SVG, scripts), because no signature table knows it; then programs; then the
-//! tables of `infer` and `file-format`; what remains is text or unknown. A name or a declared type plays no part here.
+//! Programs come first, then dangerous text (HTML, SVG, scripts), because no signature table knows it; then zips and
+//! what is made of them; then the tables of `infer` and `file-format`; what remains is text or unknown. A name or a
+//! declared type plays no part here.
+//!
+//! Architecture invariant: memory is never the uploader's choice. `infer` sees the head only and no OLE file, whose
+//! directory it would load; `file-format` has one reader, for those, which makes a few reads of fixed size. Its others
+//! stay off: the one of zips makes room for what a member promises.
 
 mod programs;
 mod reader;
 mod text;
+mod zip;
 
-use std::{
-    io,
-    os::unix::fs::FileExt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{io, os::unix::fs::FileExt};
 
 use file_format::FileFormat;
 use lazaret_core::{MediaType, Spooled};
 use thiserror::Error;
 
+use text::Text;
+
 pub(crate) use reader::PositionedReader;
 
 /// How many bytes of the head the rules look at.
 const HEAD_BYTES: usize = 16 * 1024;
+
+/// How an OLE compound file begins ([MS-CFB] 2.2).
+const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 
 /// What the bytes say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,48 +57,52 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
         let media_type = name.parse().map_err(|_| DetectError::Unnamed(name.to_owned()))?;
         Ok(Detected { media_type, is_plain_text: false })
     };
-    let plain_text = || Ok(Detected { is_plain_text: true, ..named("text/plain")? });
     if let Some(program) = programs::sniff(&head) {
         return named(program);
     }
     if let Some(active) = text::sniff_active(&head) {
-        return named(active);
+        let further = if active == "text/xml" { text::read(object)? } else { Text::Plain };
+        return named(if let Text::Active(name) = further { name } else { active });
+    }
+    if zip::begins(&head) {
+        return named(zip::subtype(object)?);
     }
     if let Some(brand) = iso_media(&head) {
         return named(brand);
     }
-    if programs::begins_with_mz(&head) {
-        // The tables call any such text a program; ours has looked closer.
-        return if text::is_text(object)? { plain_text() } else { named("application/octet-stream") };
+    // The tables call any text that begins like a DOS program one; ours has looked closer.
+    if !programs::begins_with_mz(&head)
+        && let Some(name) = by_tables(object, &head)?
+    {
+        return named(&name);
     }
-    let by_signature = infer::get(&head).map(|kind| kind.mime_type());
-    if let Some(name) = by_signature.filter(|name| !is_container(name)) {
-        return named(canonical(name));
+    match text::read(object)? {
+        Text::Plain => Ok(Detected { is_plain_text: true, ..named("text/plain")? }),
+        Text::Active(name) => named(name),
+        Text::Binary => named("application/octet-stream"),
     }
-    let format = by_structure(object)?;
-    let name = canonical(format.media_type());
-    if name != "application/octet-stream" && !is_texty(name) {
-        return named(name);
-    }
-    if let Some(name) = by_signature {
-        return named(canonical(name));
-    }
-    if text::is_text(object)? {
-        return plain_text();
-    }
-    named("application/octet-stream")
 }
 
-/// What `file-format` makes of the whole object. Its reader of zips adds to an offset that the uploader chose, which
-/// panics in a build that checks for overflow: then the structure says nothing.
-fn by_structure(object: &Spooled) -> io::Result<FileFormat> {
-    let read = AssertUnwindSafe(|| FileFormat::from_reader(PositionedReader::new(object)));
-    catch_unwind(read).unwrap_or_else(|_| Ok(FileFormat::default()))
+/// What the signature tables say, where it is no claim about text.
+fn by_tables(object: &Spooled, head: &[u8]) -> io::Result<Option<String>> {
+    let by_signature = infer_but_ole(head);
+    if let Some(name) = by_signature.filter(|name| !is_container(name)) {
+        return Ok(Some(name.to_owned()));
+    }
+    let format = FileFormat::from_reader(PositionedReader::new(object))?;
+    let name = canonical(format.media_type());
+    let told = name != "application/octet-stream" && !is_texty(name);
+    Ok(if told { Some(name) } else { by_signature }.map(str::to_owned))
+}
+
+fn infer_but_ole(head: &[u8]) -> Option<&'static str> {
+    let kind = if head.starts_with(OLE) { None } else { infer::get(head) };
+    kind.map(|kind| canonical(kind.mime_type()))
 }
 
 /// Detects by the head alone: for output that was just made, whose structure its maker has checked.
 pub(crate) fn detect_image(head: &[u8]) -> Option<&'static str> {
-    infer::get(head).map(|kind| canonical(kind.mime_type()))
+    infer_but_ole(head)
 }
 
 /// Types that only say what the content is wrapped in.

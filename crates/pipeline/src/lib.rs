@@ -14,6 +14,7 @@ mod sweeper;
 mod transform;
 mod verify;
 mod worker;
+mod zip_directory;
 
 pub use bus::{Bus, Decode, Encode, Message, SpanParent};
 pub use detect::{DetectError, Detected, detect};

@@ -1,12 +1,11 @@
 //! Is the object what its session promised? Size, digest, magic bytes, declared type, extension, policy.
 
 mod extension;
-
-use std::io::BufReader;
+mod json;
 
 use lazaret_core::{FileName, MediaType, Policy, PolicySet, RejectReason, Session, Sha256Digest, Spooled};
 
-use crate::detect::{DetectError, Detected, PositionedReader, detect};
+use crate::detect::{DetectError, Detected, detect};
 
 /// What a client promised of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +72,10 @@ pub(crate) fn check_content<'a>(
     policies: &'a PolicySet,
 ) -> Result<Result<Verified<'a>, Rejection>, DetectError> {
     let detected = detect(object)?;
-    let checked = check_digest(object, promise).and_then(|()| check_type(object, &detected, promise, policies));
+    let checked = match check_digest(object, promise) {
+        Ok(()) => check_type(object, &detected, promise, policies)?,
+        Err(rejection) => Err(rejection),
+    };
     Ok(checked.map_err(|rejection| Rejection { detected: Some(detected.media_type), ..rejection }))
 }
 
@@ -88,8 +90,17 @@ fn check_type<'a>(
     detected: &Detected,
     promise: &Promise,
     policies: &'a PolicySet,
+) -> Result<Result<Verified<'a>, Rejection>, DetectError> {
+    let refined = refine(object, detected, &promise.media_type)?;
+    Ok(refined.and_then(|media_type| admit(object, media_type, promise, policies)))
+}
+
+fn admit<'a>(
+    object: &Spooled,
+    media_type: MediaType,
+    promise: &Promise,
+    policies: &'a PolicySet,
 ) -> Result<Verified<'a>, Rejection> {
-    let media_type = refine(object, detected, &promise.media_type)?;
     if !is_same_type(&media_type, &promise.media_type) {
         let detail = format!("the bytes are {media_type}, {} was declared", promise.media_type);
         return Err(Rejection::new(RejectReason::TypeMismatch, detail));
@@ -112,23 +123,24 @@ fn check_type<'a>(
 }
 
 /// Plain text may be declared as one of the formats that are nothing but text; JSON must also parse.
-fn refine(object: &Spooled, detected: &Detected, declared: &MediaType) -> Result<MediaType, Rejection> {
+fn refine(
+    object: &Spooled,
+    detected: &Detected,
+    declared: &MediaType,
+) -> Result<Result<MediaType, Rejection>, DetectError> {
     if !detected.is_plain_text {
-        return Ok(detected.media_type.clone());
+        return Ok(Ok(detected.media_type.clone()));
     }
-    match declared.as_str() {
+    Ok(match declared.as_str() {
         "text/csv" | "text/tab-separated-values" | "text/markdown" => Ok(declared.clone()),
-        "application/json" => {
-            let reader = BufReader::new(PositionedReader::new(object));
-            match serde_json::from_reader::<_, serde::de::IgnoredAny>(reader) {
-                Ok(_) => Ok(declared.clone()),
-                Err(error) => {
-                    Err(Rejection::new(RejectReason::TypeMismatch, format!("declared JSON does not parse: {error}")))
-                }
+        "application/json" => match json::check(object)? {
+            Ok(()) => Ok(declared.clone()),
+            Err(error) => {
+                Err(Rejection::new(RejectReason::TypeMismatch, format!("declared JSON does not parse: {error}")))
             }
-        }
+        },
         _ => Ok(detected.media_type.clone()),
-    }
+    })
 }
 
 /// Whether the detected and the declared name mean the same type.

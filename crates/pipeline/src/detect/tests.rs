@@ -27,7 +27,7 @@ fn text_that_acts_is_never_plain() {
         (b"<svg:svg xmlns:svg='x'/>", "image/svg+xml"),
         (b"#!/bin/sh\nrm -rf /\n", "text/x-shellscript"),
         (b"<?php system($_GET[0]);", "application/x-httpd-php"),
-        (b"@echo off\r\ndel *.*", "application/x-bat"),
+        (b"@ECHO off\r\ndel *.*", "application/x-bat"),
         (b"\xff\xfe<\0h\0t\0m\0l\0>\0", "text/html"),
     ] {
         assert_eq!(name(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
@@ -119,5 +119,127 @@ fn offsets_that_overflow_are_no_panic() {
         let bytes =
             [&b"PK\x03\x04aaaaaaaaPK\x06\x07\0\0\0\0"[..], &offset.to_le_bytes(), b"\0\0\0\0PK\x05\x06", &[0xff; 18]];
         assert_eq!(name(&bytes.concat()), "application/zip");
+    }
+}
+
+#[test]
+fn active_tags_are_found_wherever_they_stand() {
+    for before in [10_000, 100_000, 256 * 1024, 256 * 1024 + 24, 300_000, 700_000] {
+        for shift in 0..12 {
+            let text = [&b"x "[..], &vec![b'.'; before - shift], b"<ScRiPt src=x>"].concat();
+            assert_eq!(name(&text), "text/html", "{before} - {shift}");
+        }
+    }
+    let behind = |tag: &str| name(format!("{}{tag}", "text ".repeat(10_000)).as_bytes());
+    assert_eq!(behind("<?php system($_GET[0]);"), "application/x-httpd-php");
+    assert_eq!(behind("<svg/onload=alert(1)>"), "image/svg+xml");
+    assert_eq!(behind("<!DOCTYPE html>"), "text/html");
+    assert_eq!(behind("<iframe"), "text/html");
+    assert_eq!(behind("<scripture> <svgs>"), "text/plain");
+    assert_eq!(name(format!("<?xml version='1.0'?>{}<svg/>", " ".repeat(20_000)).as_bytes()), "image/svg+xml");
+}
+
+#[test]
+fn white_space_does_not_hide_the_start() {
+    for count in [17 * 1024, 300 * 1024] {
+        assert_eq!(name(format!("{}<img src=x onerror=alert(1)>", " ".repeat(count)).as_bytes()), "text/html");
+        assert_eq!(name(format!("{}@echo off\r\n", "\n".repeat(count)).as_bytes()), "application/x-bat");
+        assert_eq!(name(format!("\u{feff}{}<b>", " ".repeat(count)).as_bytes()), "text/html");
+        assert_eq!(name(" ".repeat(count).as_bytes()), "text/plain");
+    }
+}
+
+#[test]
+fn a_remark_does_not_make_a_batch_file() {
+    assert_eq!(name(b"REM sleep is when one dreams.\n"), "text/plain");
+}
+
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let stored = ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Stored);
+    let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, body) in members {
+        writer.start_file(*name, stored).unwrap();
+        writer.write_all(body).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn zips_are_what_their_members_make_them() {
+    let of = |names: &[&str]| name(&archive(&names.iter().map(|name| (*name, &b"x"[..])).collect::<Vec<_>>()));
+    let office = "application/vnd.openxmlformats-officedocument.";
+    for (names, expected) in [
+        (&["readme.txt"][..], "application/zip".to_owned()),
+        (&[], "application/zip".into()),
+        (&["word/document.xml"], "application/zip".into()),
+        (&["[Content_Types].xml"], "application/zip".into()),
+        (&["word/document.xml", "[Content_Types].xml"], format!("{office}wordprocessingml.document")),
+        (&["[Content_Types].xml", "xl/workbook.xml"], format!("{office}spreadsheetml.sheet")),
+        (&["[content_types].XML", "PPT/presentation.xml"], format!("{office}presentationml.presentation")),
+        (&["[Content_Types].xml", "xl/workbook.xml", "word/document.xml"], "application/zip".into()),
+        (
+            &["[Content_Types].xml", "word/document.xml", "word/vbaProject.bin"],
+            "application/vnd.ms-word.document.macroenabled.12".into(),
+        ),
+        (
+            &["xl/VBAPROJECT.bin", "[Content_Types].xml", "xl/workbook.xml"],
+            "application/vnd.ms-excel.sheet.macroenabled.12".into(),
+        ),
+        (&["[Content_Types].xml", "word/document.xml", "META-INF/MANIFEST.MF"], "application/java-archive".into()),
+        (&["META-INF/MANIFEST.MF", "AndroidManifest.xml"], "application/vnd.android.package-archive".into()),
+    ] {
+        assert_eq!(of(names), expected, "{names:?}");
+    }
+}
+
+#[test]
+fn a_first_member_mimetype_names_the_package() {
+    let of = |body: &[u8]| name(&archive(&[("mimetype", body), ("content.xml", b"<x/>")]));
+    assert_eq!(of(b"application/vnd.oasis.opendocument.text"), "application/vnd.oasis.opendocument.text");
+    assert_eq!(of(b"application/epub+zip\n"), "application/epub+zip");
+    assert_eq!(of(b"image/png"), "application/zip");
+    assert_eq!(of(&[b'a'; 129]), "application/zip");
+    assert_eq!(name(&archive(&[("a", b""), ("mimetype", b"application/epub+zip")])), "application/zip");
+}
+
+/// A member that says it is 4 GiB: nobody makes room for what is not there.
+#[test]
+fn a_mimetype_that_lies_about_its_size() {
+    let mut bytes = archive(&[("mimetype", b"application/epub+zip")]);
+    let central = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    for at in [18, 22, central + 20, central + 24] {
+        bytes[at..at + 4].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    }
+    assert_eq!(name(&bytes), "application/zip");
+}
+
+/// An OLE file whose header counts more sectors than there can be.
+#[test]
+fn an_ole_file_that_lies_about_its_size() {
+    let bytes =
+        [&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"[..], &[0; 16], b"\x3e\0\x03\0\xfe\xff\x09\0\x06\0", &[0xff; 2000]];
+    assert_eq!(name(&bytes.concat()), "application/octet-stream");
+}
+
+#[test]
+fn the_fixtures_are_what_they_are() {
+    for (file, expected) in [
+        ("letter.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("plain.zip", "application/zip"),
+        ("encrypted.zip", "application/zip"),
+        ("page.pdf", "application/pdf"),
+        ("clip.mp4", "video/mp4"),
+        ("notes.txt", "text/plain"),
+        ("page.html", "text/html"),
+        ("drawing.svg", "image/svg+xml"),
+        ("script.sh", "text/x-shellscript"),
+        ("polyglot.jpg", "image/jpeg"),
+        ("photo.webp", "image/webp"),
+        ("photo.bmp", "image/bmp"),
+        ("animated.gif", "image/gif"),
+        ("16-bit.png", "image/png"),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/files").join(file);
+        assert_eq!(name(&std::fs::read(path).unwrap()), expected, "{file}");
     }
 }

@@ -36,7 +36,7 @@ const HTML_STARTS: &[&str] = &[
     "<embed",
 ];
 
-/// Tags that no honest plain text carries near its start.
+/// Tags that make a text act wherever they stand: some reader looks further than the standard does.
 const ACTIVE_TAGS: &[(&str, &str)] = &[
     ("<svg", "image/svg+xml"),
     ("<script", "text/html"),
@@ -62,7 +62,7 @@ pub(super) fn sniff_active(head: &[u8]) -> Option<&'static str> {
     if window.starts_with("<?xml") {
         return Some("text/xml");
     }
-    if window.starts_with("@echo off") || window.starts_with("rem ") {
+    if window.starts_with("@echo off") {
         return Some("application/x-bat");
     }
     window.starts_with("{\\rtf").then_some("application/rtf")
@@ -107,28 +107,82 @@ const fn is_binary(byte: u8) -> bool {
     matches!(byte, 0x00..=0x08 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f)
 }
 
-/// Whether the whole object is UTF-8 text without binary data bytes.
-pub(super) fn is_text(object: &Spooled) -> io::Result<bool> {
-    let mut buffer = vec![0; 256 * 1024];
-    let mut carried = 0;
-    let mut position = 0;
+/// What the whole object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// UTF-8 without binary data bytes.
+    Plain,
+    /// The same, but with a tag that makes it this type.
+    Active(&'static str),
+    /// Anything else.
+    Binary,
+}
+
+/// How much is read at once, in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The longest active tag, one byte behind it that ends it, and a character that a chunk cuts.
+const OVERLAP_BYTES: usize = 24;
+
+/// Reads the whole object, in flat memory. Finds active tags wherever they stand, across chunks too.
+pub(super) fn read(object: &Spooled) -> io::Result<Text> {
+    let mut buffer = vec![0; OVERLAP_BYTES + CHUNK_BYTES];
+    let (mut start, mut carried, mut position) = (0, 0, 0);
+    let mut active = None;
+    let mut begun = false;
     loop {
+        // `start..carried` was looked at with the chunk before; the bytes from `carried` on are new, or end a character.
         let count = object.file().read_at(&mut buffer[carried..], position)?;
-        position += count as u64;
         let filled = carried + count;
+        active = active.or_else(|| active_tag(&buffer[..filled], count == 0));
         if count == 0 {
-            return Ok(carried == 0 && position == object.len());
+            let whole = start == carried && position == object.len();
+            return Ok(if whole { active.map_or(Text::Plain, Text::Active) } else { Text::Binary });
         }
-        let chunk = &buffer[..filled];
+        if !begun && let Some(at) = buffer[carried..filled].iter().position(|&byte| !is_before_text(byte)) {
+            begun = true;
+            active = active.or(late_start(object, position + at as u64)?);
+        }
+        position += count as u64;
+        let chunk = &buffer[start..filled];
         if chunk.iter().any(|&byte| is_binary(byte)) {
-            return Ok(false);
+            return Ok(Text::Binary);
         }
         let valid = match std::str::from_utf8(chunk) {
             Ok(_) => filled,
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => return Ok(false),
+            Err(error) if error.error_len().is_none() => start + error.valid_up_to(),
+            Err(_) => return Ok(Text::Binary),
         };
-        buffer.copy_within(valid..filled, 0);
-        carried = filled - valid;
+        let kept = filled.saturating_sub(OVERLAP_BYTES);
+        buffer.copy_within(kept..filled, 0);
+        (start, carried) = (valid - kept, filled - kept);
     }
+}
+
+/// The first active tag that is whole within `bytes`; at the end of the text, what is cut there counts as ended.
+fn active_tag(bytes: &[u8], at_end: bool) -> Option<&'static str> {
+    let opened = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'<');
+    opened.map(|(at, _)| &bytes[at..]).find_map(|rest| {
+        let (_, media) = ACTIVE_TAGS.iter().find(|(tag, _)| {
+            let named = rest.get(..tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()));
+            let ends = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/' | b':');
+            named && rest.get(tag.len()).map_or(at_end, |byte| ends(*byte))
+        })?;
+        Some(*media)
+    })
+}
+
+/// White space, or of a byte order mark.
+const fn is_before_text(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf)
+}
+
+/// What the text is by its start, where white space keeps that out of the head.
+fn late_start(object: &Spooled, at: u64) -> io::Result<Option<&'static str>> {
+    if at == 0 {
+        return Ok(None);
+    }
+    let mut head = vec![0; TAG_WINDOW];
+    let count = object.file().read_at(&mut head, at)?;
+    Ok(sniff_active(&head[..count]))
 }

@@ -23,6 +23,9 @@ const EXTENSIONS: &[(&[&str], &[&str])] = &[
     (&["docx"], &["application/vnd.openxmlformats-officedocument.wordprocessingml.document"]),
     (&["xlsx"], &["application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"]),
     (&["pptx"], &["application/vnd.openxmlformats-officedocument.presentationml.presentation"]),
+    (&["docm"], &["application/vnd.ms-word.document.macroenabled.12"]),
+    (&["xlsm"], &["application/vnd.ms-excel.sheet.macroenabled.12"]),
+    (&["pptm"], &["application/vnd.ms-powerpoint.presentation.macroenabled.12"]),
     (&["odt"], &["application/vnd.oasis.opendocument.text"]),
     (&["ods"], &["application/vnd.oasis.opendocument.spreadsheet"]),
     (&["odp"], &["application/vnd.oasis.opendocument.presentation"]),
@@ -44,7 +47,7 @@ const EXTENSIONS: &[(&[&str], &[&str])] = &[
     (&["json"], &["application/json", "text/plain"]),
     (&["xml"], &["text/xml"]),
     (&["rtf"], &["application/rtf", "text/rtf"]),
-    (&["html", "htm", "xhtml", "shtml", "mht"], &["text/html"]),
+    (&["html", "htm", "xhtml", "xht", "shtml", "mht", "mhtml"], &["text/html"]),
     (&["jar"], &["application/java-archive"]),
     (&["apk"], &["application/vnd.android.package-archive"]),
     (&["exe", "dll", "scr", "com", "sys", "cpl"], &["application/vnd.microsoft.portable-executable"]),
@@ -56,7 +59,7 @@ const EXTENSIONS: &[(&[&str], &[&str])] = &[
     (
         &[
             "vbs", "vbe", "wsf", "hta", "ps1", "psm1", "jse", "msi", "lnk", "url", "reg", "py", "pl", "rb", "jsp",
-            "asp", "aspx",
+            "asp", "aspx", "desktop", "chm", "scf",
         ],
         &[],
     ),

@@ -70,6 +70,31 @@ fn text_may_be_declared_more_finely() {
 }
 
 #[test]
+fn json_is_parsed_in_flat_memory() {
+    let json = |bytes: &[u8]| check(bytes, "a.json", "application/json");
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(json(nested(128).as_bytes()), Ok("application/json".into()));
+    assert_eq!(json(nested(129).as_bytes()), Err(RejectReason::TypeMismatch));
+    assert_eq!(json(&vec![b'['; 8 << 20]), Err(RejectReason::TypeMismatch));
+    assert_eq!(json("{\"a\":".repeat(200).as_bytes()), Err(RejectReason::TypeMismatch));
+    assert_eq!(
+        json(format!("[\"{}\\\"{}\"]", "[".repeat(200), "{".repeat(200)).as_bytes()),
+        Ok("application/json".into())
+    );
+    assert_eq!(json(b"[1] [2]"), Err(RejectReason::TypeMismatch));
+    let flat = format!("[{}[]]", "[],".repeat(200));
+    assert_eq!(json(flat.as_bytes()), Ok("application/json".into()));
+}
+
+#[test]
+fn names_that_a_system_acts_on_are_never_plain_text() {
+    for extension in ["xht", "xhtml", "mht", "mhtml", "desktop", "chm", "scf", "hta", "url", "lnk"] {
+        let refused = check(b"[Desktop Entry]", &format!("a.{extension}"), "text/plain");
+        assert_eq!(refused, Err(RejectReason::ExtensionMismatch), "{extension}");
+    }
+}
+
+#[test]
 fn sizes() {
     let reason = |actual, declared, limit| check_size(actual, declared, limit).unwrap_err().reason;
     assert_eq!(reason(0, 0, 10), RejectReason::Empty);
