@@ -186,6 +186,7 @@ async fn upkeep(wired: Wired, metrics: PrometheusHandle, stop: CancellationToken
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the age of signatures for a gauge, which decides nothing")]
 async fn signature_ages(station: &Station) {
     for slot in &station.scanners {
         // A scanner that does not answer is the worker's to report.

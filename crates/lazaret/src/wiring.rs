@@ -175,6 +175,7 @@ fn jail(settings: &Settings) -> Result<Jail> {
 }
 
 fn slot(settings: &Settings, scanner: &Scanner) -> ScannerSlot {
+    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
     let clamd = ClamdSettings {
         max_signature_age: scanner.max_signature_age.map(Period::get),
         max_object_bytes: scanner.max_size.bytes(),

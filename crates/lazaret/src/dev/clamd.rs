@@ -122,6 +122,7 @@ impl Clamd {
 }
 
 async fn check(scanner: &Scanner) -> Result<(), ScanError> {
+    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
     let settings = ClamdSettings::new(scanner.name.clone(), scanner.address.to_scanner(), Timestamp::now);
     ClamdScanner::new(settings).check().await.map(drop)
 }
