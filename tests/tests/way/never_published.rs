@@ -43,6 +43,13 @@ fn hostile() -> Result<Vec<(Upload, &'static str)>> {
         (Upload::new("eicar.com.txt", "text/plain", eicar()), "rejected/infected"),
         (Upload::fixture("eicar.zip.b64", "application/zip")?, "rejected/infected"),
         (Upload::fixture("eicar-nested.zip.b64", "application/zip")?, "rejected/infected"),
+        (
+            Upload::fixture(
+                "eicar.docx.b64",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            )?,
+            "rejected/infected",
+        ),
         (Upload::fixture("encrypted.zip", "application/zip")?, "held/encrypted"),
         (Upload::fixture("program.png", "image/png")?, "rejected/type-mismatch"),
         (Upload::new("page.txt", "text/plain", fixture("page.html")?), "rejected/type-mismatch"),
