@@ -33,7 +33,7 @@ fn descriptors() -> usize {
 #[tokio::test]
 async fn nothing_is_left_behind() {
     a_hundred_jobs_leave_nothing().await;
-    a_dropped_job_is_dead_at_once().await;
+    a_dropped_job_is_dead_soon().await;
     a_child_killed_from_outside_is_known().await;
     no_more_children_than_slots().await;
     children_die_with_a_killed_host().await;
@@ -51,7 +51,7 @@ async fn a_hundred_jobs_leave_nothing() {
     assert_eq!(cell.ends().len(), 101);
 }
 
-async fn a_dropped_job_is_dead_at_once() {
+async fn a_dropped_job_is_dead_soon() {
     let cell = Cell::new(settings(misbehave()));
     {
         let job = cell.give("hang");
@@ -62,7 +62,8 @@ async fn a_dropped_job_is_dead_at_once() {
             _child = child => {}
         }
     }
-    assert_eq!(children_of(std::process::id()), []);
+    // Dropped between the child's start and the news of it, the job leaves the end to the thread that started it.
+    eventually("its end", || children_of(std::process::id()).is_empty().then_some(())).await;
     assert_eq!(cell.ends(), [ExitCause::Cancelled]);
     assert!(matches!(cell.give("done").await.unwrap(), TransformOutcome::Done(_)), "the slot is free again");
 }
