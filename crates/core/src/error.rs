@@ -35,3 +35,34 @@ impl InvalidValue {
 
 /// A cause from inside an adapter, kept as the source of a port's error without naming its vendor.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// An error and its causes on one line. Some errors repeat their cause in their own words; it is said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.ends_with(&cause) { text } else { format!("{text}: {cause}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("outer")]
+    struct Outer(#[source] Repeating);
+
+    #[derive(Debug, Error)]
+    #[error("middle: inner")]
+    struct Repeating(#[source] Inner);
+
+    #[derive(Debug, Error)]
+    #[error("inner")]
+    struct Inner;
+
+    #[test]
+    fn each_cause_is_said_once() {
+        assert_eq!(chain(&Outer(Repeating(Inner))), "outer: middle: inner");
+        assert_eq!(chain(&Inner), "inner");
+    }
+}

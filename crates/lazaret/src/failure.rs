@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use lazaret_core::error::chain;
 use lazaret_core::ports::{QueueError, ScanError, SessionStoreError, StoreError, TransformError};
 use lazaret_objects::SpoolError;
 use lazaret_pipeline::SweepError;
@@ -14,7 +15,7 @@ use thiserror::Error;
 
 use crate::{
     settings::{self, SettingsError},
-    telemetry::{self, Redactor},
+    telemetry::Redactor,
 };
 
 /// The exit code of a wrong command line or wrong settings; clap uses it, too.
@@ -34,7 +35,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 /// What is wrong, its causes, and what to do, on one line.
 pub fn line(error: &anyhow::Error) -> String {
-    let mut text = telemetry::causes(error.as_ref());
+    let mut text = chain(error.as_ref());
     if let Some(advice) = advice(error) {
         text.push_str("; ");
         text.push_str(advice);
@@ -113,7 +114,7 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
 
 /// SQLite's words for `SQLITE_BUSY` and `SQLITE_LOCKED` (<https://www.sqlite.org/rescode.html#busy>).
 fn is_locked(cause: &(dyn Error + 'static)) -> bool {
-    let text = telemetry::causes(cause);
+    let text = chain(cause);
     ["database is locked", "database table is locked"].iter().any(|words| text.contains(words))
 }
 

@@ -88,22 +88,6 @@ impl Drop for Logging {
     }
 }
 
-/// An error and its causes on one line.
-pub fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Begins logging. Once in a process.
 pub fn init(setup: &LogSetup<'_>) -> Result<Logging> {
     let filter = filter_text(setup.default_filter);

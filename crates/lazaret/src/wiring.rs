@@ -5,6 +5,7 @@ use std::{env, fs, num::NonZero, path::PathBuf, process, sync::Arc};
 use anyhow::{Context as _, Result, bail};
 use lazaret_core::{
     Timestamp, WorkerId,
+    error::chain,
     ports::{Queue, SessionStoreError},
 };
 use lazaret_events::Record;
@@ -128,8 +129,8 @@ pub fn bus(queue: Arc<dyn Queue>) -> Bus {
     Bus {
         queue,
         decode: Arc::new(|body| {
-            let decoded = lazaret_events::decode(body).map_err(|error| telemetry::causes(&error))?;
-            let bad = decoded.bad.iter().map(|error| telemetry::causes(error)).collect();
+            let decoded = lazaret_events::decode(body).map_err(|error| chain(&error))?;
+            let bad = decoded.bad.iter().map(|error| chain(error)).collect();
             let mut message = Message { bad, ..Message::default() };
             for record in decoded.records {
                 match record {

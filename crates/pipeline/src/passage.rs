@@ -21,7 +21,6 @@ use tracing::{Instrument, info, info_span};
 
 use crate::{detect::DetectError, metrics, publish::PublishError, station::Station};
 
-pub(crate) use attempt::describe;
 pub(crate) use clean_up::{Copies, clean_up, delete_all_versions};
 
 /// Takes objects along their way.

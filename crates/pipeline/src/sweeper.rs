@@ -7,6 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, Reason, Session, StateName, Timestamp, UploadId,
+    error::chain,
     ports::{Listed, ListedUpload, SessionStoreError, StoreError},
 };
 use serde::Serialize;
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     metrics,
-    passage::{Copies, PassageError, clean_up, delete_all_versions, describe},
+    passage::{Copies, PassageError, clean_up, delete_all_versions},
     station::Station,
 };
 
@@ -167,7 +168,7 @@ impl Pass<'_> {
         if error.is_outage() {
             return Err(error);
         }
-        warn!(object.key = %key, error = describe(&error), "could not be swept");
+        warn!(object.key = %key, error = chain(&error), "could not be swept");
         self.first_error.get_or_insert(error);
         Ok(())
     }

@@ -5,7 +5,7 @@ mod delivery;
 
 use std::{sync::Arc, time::Duration};
 
-use lazaret_core::ports::Delivery;
+use lazaret_core::{error::chain, ports::Delivery};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -14,12 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{
-    bus::Bus,
-    passage::{Passage, describe},
-    relay::Relay,
-    station::Station,
-};
+use crate::{bus::Bus, passage::Passage, relay::Relay, station::Station};
 
 pub use availability::Availability;
 use delivery::Settler;
@@ -74,7 +69,7 @@ impl Worker {
                 Ok(_) => failing = false,
                 Err(error) => {
                     if !failing {
-                        warn!(error = describe(&error), "the outbox cannot be carried out, will retry");
+                        warn!(error = chain(&error), "the outbox cannot be carried out, will retry");
                     }
                     failing = true;
                 }

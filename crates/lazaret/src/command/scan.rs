@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use lazaret_core::MediaType;
+use lazaret_core::{MediaType, error::chain};
 use lazaret_pipeline::{LocalFile, inspect};
 
 use crate::{
@@ -74,12 +74,12 @@ async fn examine(settings: &Settings, wired: &Wired, file: &Found, declared: Opt
     };
     let spooled = match wired.spool.fill_from_file(&file.path).await {
         Ok(spooled) => spooled,
-        Err(error) => return Finding::failed(file, crate::telemetry::causes(&error)),
+        Err(error) => return Finding::failed(file, chain(&error)),
     };
     let local = LocalFile { spooled, name, declared_type: declared.cloned() };
     match inspect(&Arc::clone(&wired.station), &local).await {
         Ok(inspection) => Finding::of(file, &local, inspection),
-        Err(error) => Finding::failed(file, crate::telemetry::causes(&error)),
+        Err(error) => Finding::failed(file, chain(&error)),
     }
 }
 

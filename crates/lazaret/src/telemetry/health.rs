@@ -11,6 +11,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::join_all;
+use lazaret_core::error::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::{
@@ -42,7 +43,7 @@ impl Probe {
     {
         let ask = move || -> Asking {
             let asking = ask();
-            Box::pin(async move { asking.await.map_err(|error| super::causes(&error)) })
+            Box::pin(async move { asking.await.map_err(|error| chain(&error)) })
         };
         Self { name: name.into(), ask: Box::new(ask) }
     }

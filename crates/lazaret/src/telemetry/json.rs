@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use lazaret_core::Timestamp;
+use lazaret_core::{Timestamp, error::chain};
 use serde_json::{Map, Value};
 use tracing::{Event, Subscriber, field::Field};
 use tracing_subscriber::{
@@ -81,6 +81,6 @@ impl Visit for Fields<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.put(field, super::causes(value));
+        self.put(field, chain(value));
     }
 }

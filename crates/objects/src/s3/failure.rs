@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use lazaret_core::ports::StoreError;
+use lazaret_core::{error::chain, ports::StoreError};
 
 /// Longest cause that is kept: the text comes from the store.
 const MAX_CAUSE_CHARS: usize = 400;
@@ -145,21 +145,6 @@ where
         };
     }
     chain(error)
-}
-
-/// An error and its causes, each said once.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

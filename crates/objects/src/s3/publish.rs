@@ -13,15 +13,13 @@ use aws_sdk_s3::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lazaret_core::{
     Sha256Digest, Spooled, VersionId,
+    error::chain,
     ports::{ObjectHead, PublishRequest, PublishSource, StoreError},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::debug;
 
-use super::{
-    Checksums, S3Store, ServerSideEncryption, body,
-    failure::{self, Asked},
-};
+use super::{Checksums, S3Store, ServerSideEncryption, body, failure::Asked};
 
 /// The longest object that one `CopyObject` takes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
@@ -102,11 +100,7 @@ impl S3Store {
         match asked.failed(&error) {
             error @ StoreError::Unavailable { .. } => Err(error),
             error => {
-                debug!(
-                    object = asked.object,
-                    error = failure::chain(&error),
-                    "no copy at the store, uploading instead"
-                );
+                debug!(object = asked.object, error = chain(&error), "no copy at the store, uploading instead");
                 Ok(false)
             }
         }
@@ -163,7 +157,7 @@ impl S3Store {
             let abort = self.client.abort_multipart_upload().bucket(request.bucket.as_str());
             if let Err(error) = abort.key(request.key.as_key().as_str()).upload_id(upload).send().await {
                 debug!(
-                    error = failure::chain(&asked("abort the upload of", request).failed(&error)),
+                    error = chain(&asked("abort the upload of", request).failed(&error)),
                     "a multipart upload stays open"
                 );
             }

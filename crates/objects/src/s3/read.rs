@@ -7,6 +7,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use lazaret_core::{
     BucketName, ETag, ObjectKey, Sha256Digest, Spooled, Timestamp, VersionId,
+    error::chain,
     ports::{ObjectHead, ReadBack, StoreError},
 };
 use sha2::{Digest, Sha256};
@@ -122,7 +123,7 @@ impl S3Store {
         let stall = self.timeouts.body_stall;
         match tokio::time::timeout(stall, body.try_next()).await {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => Err(asked.body(format!("{} after {seen} of {expected} bytes", failure::chain(&error)))),
+            Ok(Err(error)) => Err(asked.body(format!("{} after {seen} of {expected} bytes", chain(&error)))),
             Err(_) => Err(asked.body(format!("nothing came for {stall:?} after {seen} of {expected} bytes"))),
         }
     }

@@ -5,10 +5,9 @@ mod scripted;
 use std::{
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use aws_sdk_s3::types::{BucketVersioningStatus, Tag, Tagging, VersioningConfiguration};
 use lazaret_core::ports::{PublishHeaders, PublishSource};
 use lazaret_testkit::objects::{Client as StoreClient, Setup, conforms, contents, spooled};
@@ -248,35 +247,4 @@ async fn a_fetch_leaves_no_name_and_gives_its_space_back() {
     assert_eq!(rig.store.spool.used_bytes(), 20_000_000);
     drop(fetched);
     assert_eq!(rig.store.spool.used_bytes(), 0);
-}
-
-/// What a large object costs: `cargo test -p lazaret-objects --release -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "moves more than a gigabyte"]
-async fn a_large_object_passes_in_little_memory() -> Result<()> {
-    let rig = Rig::new(Checksums::WhenSupported, false).await;
-    let len = 400 * MIB;
-    let reservation = rig.store.spool.reserve(len).await?;
-    let source = rig.store.spool.fill(reservation, len, tokio::io::repeat(9).take(len)).await?;
-    let key = published_key("large");
-    let start = Instant::now();
-    publish(&rig, &key, PublishSource::Transformed { spooled: &source }).await?;
-    println!("published {len} bytes in {:?}", start.elapsed());
-    let sha256 = *source.sha256();
-    drop(source);
-    let head = rig.store.head(&rig.bucket, key.as_key(), None).await?.context("not there")?;
-    let start = Instant::now();
-    let fetched = rig.store.fetch(&head).await?;
-    println!("fetched in {:?}", start.elapsed());
-    ensure!(*fetched.sha256() == sha256);
-    let start = Instant::now();
-    let back = rig.store.read_back(&rig.bucket, &key).await?.context("not there")?;
-    println!("read back in {:?}", start.elapsed());
-    ensure!(back.sha256 == sha256);
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
-    let peak_kib: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-    println!("peak of resident memory: {peak_kib} KiB");
-    ensure!(peak_kib < 100 * 1024, "{peak_kib} KiB were resident");
-    Ok(())
 }

@@ -8,6 +8,7 @@ use std::{
 use lazaret_core::{
     Action, Disposition, Fence, HoldReason, MediaType, ObjectEvent, Policy, RejectReason, ScanReport, Session,
     SourceObject, Spooled,
+    error::chain,
     ports::{Decision, ObjectHead, SessionStoreError, Settled, Settlement, StoreError},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -233,7 +234,7 @@ impl Attempt<'_> {
             Ok(()) => {}
             // The decision stands. The original that could not be deleted now, the sweeper finds by the same record.
             Err(error) if session.state.published().is_some() => {
-                warn!(error = describe(&error), "clean-up failed, left to the sweeper");
+                warn!(error = chain(&error), "clean-up failed, left to the sweeper");
             }
             // A copy of what was rejected or held may be readable: the delivery is kept until it is gone.
             Err(error) => return Err(error),
@@ -274,7 +275,7 @@ impl Attempt<'_> {
         if error.disposition() != Disposition::Retry || self.number < self.station.settings.max_attempts {
             return None;
         }
-        let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: describe(error) };
+        let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: chain(error) };
         let (source, policy) = self.seen.get().cloned().unzip();
         Some(Settlement { decision, source, policy, reports: Vec::new() })
     }
@@ -286,19 +287,13 @@ impl Attempt<'_> {
         }
         let id = self.session.upload_id;
         match error.disposition() {
-            Disposition::Unavailable => self.give_back(&describe(error), stop).await?,
+            Disposition::Unavailable => self.give_back(&chain(error), stop).await?,
             Disposition::Retry | Disposition::Reject | Disposition::DeadLetter => {
-                self.station.sessions.fail_attempt(id, self.fence, &describe(error)).await?;
+                self.station.sessions.fail_attempt(id, self.fence, &chain(error)).await?;
             }
         }
         Ok(())
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn reject(rejection: Rejection) -> Decision {
@@ -333,7 +328,7 @@ impl From<TransformStageError> for PassageError {
         match error {
             TransformStageError::Transformer(error) => Self::Transform(error),
             TransformStageError::Untrue(_) | TransformStageError::Read(_) | TransformStageError::Hash(_) => {
-                Self::Unsound(describe(&error))
+                Self::Unsound(chain(&error))
             }
         }
     }

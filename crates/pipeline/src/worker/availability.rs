@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use lazaret_core::ports::Queue;
+use lazaret_core::{error::chain, ports::Queue};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::{passage::describe, station::Station};
+use crate::station::Station;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -73,7 +73,7 @@ impl Availability {
     pub(crate) fn lost(&self, error: &dyn Error) {
         let mut state = self.state();
         if !state.is_lost() {
-            warn!(error = describe(error), "a dependency is unavailable, consumption pauses");
+            warn!(error = chain(error), "a dependency is unavailable, consumption pauses");
             if state.resumed_at.is_none_or(|at| at.elapsed() >= LONGEST_PAUSE) {
                 state.last_pause = Duration::ZERO;
             }
@@ -142,7 +142,7 @@ impl Availability {
 async fn answer<T, E: Error>(name: &str, question: impl Future<Output = Result<T, E>>) -> Result<(), String> {
     match timeout(PATIENCE, question).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{name}: {}", describe(&error))),
+        Ok(Err(error)) => Err(format!("{name}: {}", chain(&error))),
         Err(_) => Err(format!("{name}: no answer within {} s", PATIENCE.as_secs())),
     }
 }

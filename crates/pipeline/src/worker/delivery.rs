@@ -5,6 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use lazaret_core::{
     Disposition, ObjectEvent,
+    error::chain,
     ports::{Delivery, QueueError},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +16,7 @@ use super::Availability;
 use crate::{
     bus::Bus,
     metrics,
-    passage::{Passage, PassageError, Passed, describe},
+    passage::{Passage, PassageError, Passed},
 };
 
 /// How long a delivery waits after a failure of its own object.
@@ -63,7 +64,7 @@ impl Settler {
             ticks.tick().await;
             if let Err(error) = self.bus.queue.extend(&delivery.tag).await {
                 // The lease in the session store keeps others away even if the message comes again.
-                warn!(error = describe(&error), "the delivery could not be kept invisible");
+                warn!(error = chain(&error), "the delivery could not be kept invisible");
             }
         }
     }
@@ -124,15 +125,15 @@ impl Settler {
                 Fate::Retry("unavailable", UNAVAILABLE_DELAY)
             }
             Disposition::Retry => {
-                warn!(object.key = %event.key, error = describe(error), "an attempt failed, will retry");
+                warn!(object.key = %event.key, error = chain(error), "an attempt failed, will retry");
                 if let PassageError::Scanner(_) = error {
                     self.availability.doubt();
                 }
                 Fate::Retry("retry", RETRY_DELAY)
             }
             Disposition::Reject | Disposition::DeadLetter => {
-                warn!(object.key = %event.key, error = describe(error), "an event cannot be worked on, dead-lettered");
-                Fate::DeadLetter("dead-letter", describe(error))
+                warn!(object.key = %event.key, error = chain(error), "an event cannot be worked on, dead-lettered");
+                Fate::DeadLetter("dead-letter", chain(error))
             }
         }
     }
@@ -147,7 +148,7 @@ impl Settler {
         ::metrics::counter!(metrics::DELIVERIES, "result" => result).increment(1);
         if let Err(error) = concluded {
             // The effect is durable; the message comes again and finds it.
-            warn!(error = describe(&error), "a delivery could not be concluded and will come again");
+            warn!(error = chain(&error), "a delivery could not be concluded and will come again");
             self.availability.lost(&error);
         }
     }

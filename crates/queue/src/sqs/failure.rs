@@ -7,7 +7,10 @@ use aws_sdk_sqs::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use lazaret_core::{error::Cause, ports::QueueError};
+use lazaret_core::{
+    error::{Cause, chain},
+    ports::QueueError,
+};
 
 /// Longest cause that is kept: the text comes from the server.
 const MAX_CAUSE_CHARS: usize = 400;
@@ -118,21 +121,6 @@ fn is_passing(status: u16, code: &str) -> bool {
 
 fn said(text: &str) -> Cause {
     Box::new(Said(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE_CHARS).collect()))
-}
-
-/// An error and its causes, each said once.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn without_credentials(url: &str) -> String {
