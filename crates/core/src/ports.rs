@@ -1,15 +1,19 @@
 //! What the pipeline asks of the world. Each trait's documentation is its contract; `lazaret-testkit` holds one
 //! conformance suite per port, which every adapter and every fake passes.
 
+mod dead_letters;
+mod event_sink;
 mod object_store;
 mod queue;
 mod scanner;
 mod session_store;
 mod transformer;
 
+pub use dead_letters::{DeadLetter, DeadLetterQueue};
+pub use event_sink::{EventSink, SinkError, VerdictEvent};
 pub use object_store::{
-    Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource, ReadBack,
-    StoreError,
+    ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource,
+    ReadBack, StoreError,
 };
 pub use queue::{Delivery, DeliveryTag, Queue, QueueError};
 pub use scanner::{ScanError, Scanner};

@@ -6,6 +6,8 @@ mod eventbridge;
 mod field;
 mod record;
 
+use std::collections::BTreeMap;
+
 use lazaret_core::{BucketName, IgnoredRecord, ObjectEvent, ObjectKey, VersionId};
 use serde_json::{Value, json};
 
@@ -34,7 +36,7 @@ pub enum Record {
 }
 
 /// Decodes the body of a message. A record that is not understood does not keep the others.
-pub fn decode(body: &[u8]) -> Result<Decoded, DecodeError> {
+pub fn decode(body: &[u8], _attributes: &BTreeMap<String, String>) -> Result<Decoded, DecodeError> {
     let message = parse(body)?;
     match envelope(&message)? {
         None => decode_bare(&message),

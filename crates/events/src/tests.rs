@@ -4,7 +4,11 @@ use lazaret_core::{IgnoredRecord, ObjectEvent, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{decode as decode_with, *};
+
+fn decode(body: &[u8]) -> Result<Decoded, DecodeError> {
+    decode_with(body, &BTreeMap::new())
+}
 
 fn sample(name: &str) -> Vec<u8> {
     let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/events/{}"), name);

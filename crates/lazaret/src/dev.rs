@@ -10,7 +10,7 @@ use std::{env, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, Result, anyhow};
 use lazaret_core::{
     BucketName, ObjectKey, Prefix,
-    ports::{ObjectStore, Queue},
+    ports::{ListFrom, ObjectStore, Queue},
 };
 use lazaret_pipeline::Bus;
 use lazaret_queue::{EmbeddedQueue, EmbeddedSettings};
@@ -170,7 +170,7 @@ async fn enqueue_waiting(settings: &Settings, store: &dyn ObjectStore, bus: &Bus
     let (mut count, mut from) = (0, None);
     loop {
         let page = store
-            .list(&storage.bucket, &storage.quarantine_prefix, from.as_deref())
+            .list(&storage.bucket, &storage.quarantine_prefix, ListFrom::page(from.as_deref()))
             .await
             .context("the quarantine cannot be listed")?;
         for object in &page.items {

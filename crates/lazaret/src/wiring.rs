@@ -128,8 +128,8 @@ fn on_aws(url: &url::Url) -> bool {
 pub fn bus(queue: Arc<dyn Queue>) -> Bus {
     Bus {
         queue,
-        decode: Arc::new(|body| {
-            let decoded = lazaret_events::decode(body).map_err(|error| chain(&error))?;
+        decode: Arc::new(|body, attributes| {
+            let decoded = lazaret_events::decode(body, attributes).map_err(|error| chain(&error))?;
             let bad = decoded.bad.iter().map(|error| chain(error)).collect();
             let mut message = Message { bad, ..Message::default() };
             for record in decoded.records {

@@ -20,7 +20,7 @@ use aws_sdk_s3::{
 };
 use lazaret_core::{
     BucketName, MediaType, ObjectKey, Prefix, PublishedKey, Spooled, VersionId,
-    ports::{Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishRequest, ReadBack, StoreError},
+    ports::{ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishRequest, ReadBack, StoreError},
 };
 
 use crate::Spool;
@@ -149,7 +149,7 @@ impl ObjectStore for S3Store {
         self.list_versions(bucket, key).await
     }
 
-    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: Option<&str>) -> Result<Page<Listed>, StoreError> {
+    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: ListFrom<'_>) -> Result<Page<Listed>, StoreError> {
         self.list_objects(bucket, prefix, from).await
     }
 

@@ -16,8 +16,8 @@ pub struct Message {
     pub bad: Vec<String>,
 }
 
-/// Reads a message. The error says in plain words why it is not understood.
-pub type Decode = Arc<dyn Fn(&[u8]) -> Result<Message, String> + Send + Sync>;
+/// Reads a message: its body, and the attributes that came with it. The error says in plain words why it is not understood.
+pub type Decode = Arc<dyn Fn(&[u8], &BTreeMap<String, String>) -> Result<Message, String> + Send + Sync>;
 
 /// Writes a message that [`Decode`] reads: work that Lazaret gives itself.
 pub type Encode = Arc<dyn Fn(&BucketName, &ObjectKey, Option<&VersionId>) -> String + Send + Sync>;

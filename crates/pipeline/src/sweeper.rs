@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, Reason, Session, StateName, Timestamp, UploadId,
     error::chain,
-    ports::{Listed, ListedUpload, SessionStoreError, StoreError},
+    ports::{ListFrom, Listed, ListedUpload, SessionStoreError, StoreError},
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -297,7 +297,7 @@ impl Pass<'_> {
         let (bucket, prefix) = (&self.station.settings.bucket, &self.station.settings.quarantine_prefix);
         let mut from = None;
         loop {
-            let page = self.station.store.list(bucket, prefix, from.as_deref()).await?;
+            let page = self.station.store.list(bucket, prefix, ListFrom::page(from.as_deref())).await?;
             for object in page.items {
                 if self.is_past_grace(object.modified_at)
                     && let Err(error) = self.orphan(bucket, &object).await

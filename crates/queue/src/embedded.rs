@@ -248,6 +248,11 @@ impl Queue for EmbeddedQueue {
         Ok(())
     }
 
+    /// Nothing is brought here before it is asked for.
+    async fn pause(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
     async fn send(&self, body: &str) -> Result<(), QueueError> {
         let mut state = self.state();
         let held = state.ready.len() + state.hidden.len();

@@ -166,6 +166,11 @@ impl Queue for SqsQueue {
         self.hide(tag, self.visibility_timeout, "extend a delivery").await
     }
 
+    /// Nothing is brought here before it is asked for.
+    async fn pause(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
     async fn send(&self, body: &str) -> Result<(), QueueError> {
         let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
         sent.map(drop).map_err(|error| self.asked("take a message").failed(&error))

@@ -47,7 +47,7 @@ async fn a_hundred_jobs_leave_nothing() {
         drop(cell.give(["done", "refuse", "panic", "noise", "memory"][round % 5]).await.unwrap());
     }
     assert_eq!(descriptors(), before);
-    assert_eq!(children_of(std::process::id()), []);
+    assert_eq!(children_of(std::process::id()), Vec::<u32>::new());
     assert_eq!(cell.ends().len(), 101);
 }
 

@@ -249,6 +249,10 @@ impl SessionStore for SqliteSessionStore {
         sweep::record_orphan_swept(self.write("record a swept orphan").await?, bucket, key).await
     }
 
+    async fn request_processing(&self, id: UploadId) -> Result<bool, SessionStoreError> {
+        outbox::request_processing(self.write("request the processing of a session").await?, id).await
+    }
+
     async fn claim_outbox(
         &self,
         kind: OutboxKind,

@@ -108,6 +108,24 @@ pub struct ListedUpload {
     pub initiated_at: Option<Timestamp>,
 }
 
+/// Where a listing of objects goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFrom<'a> {
+    /// At the first key.
+    Start,
+    /// Where the page before ended: its [`Page::next`]. Not to be kept for longer than the listing lasts.
+    Page(&'a str),
+    /// Behind this key, which need not be there (any more).
+    After(&'a ObjectKey),
+}
+
+impl<'a> ListFrom<'a> {
+    /// The first page, or the one behind the page that ended with `next`.
+    pub fn page(next: Option<&'a str>) -> Self {
+        next.map_or(Self::Start, Self::Page)
+    }
+}
+
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -150,7 +168,7 @@ pub trait ObjectStore: Send + Sync {
     async fn versions(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Vec<VersionId>, StoreError>;
 
     /// One page of the objects under `prefix`, in the order of their keys.
-    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: Option<&str>) -> Result<Page<Listed>, StoreError>;
+    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: ListFrom<'_>) -> Result<Page<Listed>, StoreError>;
 
     /// One page of the open multipart uploads under `prefix`.
     async fn list_uploads(

@@ -67,7 +67,11 @@ pub trait Queue: Send + Sync {
     /// Keeps the delivery ours for another [`Queue::visibility`] from now.
     async fn extend(&self, tag: &DeliveryTag) -> Result<(), QueueError>;
 
-    /// Puts a message on the queue.
+    /// No [`Queue::receive`] follows for a while: messages that were brought to this consumer and not handed out go back
+    /// to the queue, where others can take them. Receiving again takes part again.
+    async fn pause(&self) -> Result<(), QueueError>;
+
+    /// Puts a message on the queue. Durable when it returns.
     async fn send(&self, body: &str) -> Result<(), QueueError>;
 
     /// How long a delivery stays ours without [`Queue::extend`]. None: as long as the consumer lives.

@@ -263,7 +263,12 @@ pub trait SessionStore: Send + Sync {
     /// The orphan was deleted.
     async fn record_orphan_swept(&self, bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
 
-    /// Claims up to `limit` outbox items of one kind for `lease`, oldest first. Nobody else gets them meanwhile.
+    /// Puts an [`OutboxKind::Process`] item into the outbox for a session that is not settled, that no live lease
+    /// protects and that has no such item yet. False: there is nothing to ask for. The state stays as it is.
+    async fn request_processing(&self, id: UploadId) -> Result<bool, SessionStoreError>;
+
+    /// Claims up to `limit` outbox items of one kind for `lease`, oldest first. Nobody else gets them meanwhile, nor a
+    /// later item of the same session: what is claimed at the same time is one caller's, in its order.
     async fn claim_outbox(
         &self,
         kind: OutboxKind,

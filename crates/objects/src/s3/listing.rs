@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::EncodingType;
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, Timestamp, VersionId,
-    ports::{Listed, ListedUpload, Page, StoreError},
+    ports::{ListFrom, Listed, ListedUpload, Page, StoreError},
 };
 use percent_encoding::percent_decode_str;
 
@@ -18,14 +18,20 @@ impl S3Store {
         &self,
         bucket: &BucketName,
         prefix: &Prefix,
-        from: Option<&str>,
+        from: ListFrom<'_>,
     ) -> Result<Page<Listed>, StoreError> {
+        let (token, after) = match from {
+            ListFrom::Start => (None, None),
+            ListFrom::Page(token) => (Some(token.to_owned()), None),
+            ListFrom::After(key) => (None, Some(key.as_str().to_owned())),
+        };
         let asked = Asked::new("list", format_args!("{bucket}/{prefix}"));
         let request = self.client.list_objects_v2().bucket(bucket.as_str()).prefix(prefix.as_str());
         let request = request
             .encoding_type(EncodingType::Url)
             .set_max_keys(self.page_size)
-            .set_continuation_token(from.map(str::to_owned));
+            .set_continuation_token(token)
+            .set_start_after(after);
         let answer = request.send().await.map_err(|error| asked.failed(&error))?;
         let encoded = answer.encoding_type == Some(EncodingType::Url);
         let mut items = Vec::with_capacity(answer.contents().len());

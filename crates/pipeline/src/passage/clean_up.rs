@@ -2,7 +2,10 @@
 //!
 //! Every step may be repeated: a crash in between is mended by the next delivery or by the sweeper.
 
-use lazaret_core::{BucketName, ObjectKey, Prefix, Session, SessionState, VersionId, ports::StoreError};
+use lazaret_core::{
+    BucketName, ObjectKey, Prefix, Session, SessionState, VersionId,
+    ports::{ListFrom, StoreError},
+};
 
 use super::PassageError;
 use crate::station::Station;
@@ -69,7 +72,7 @@ pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Res
     let kept = session.state.published().map(|object| object.key.as_key());
     let mut from = None;
     loop {
-        let page = station.store.list(bucket, &prefix, from.as_deref()).await?;
+        let page = station.store.list(bucket, &prefix, ListFrom::page(from.as_deref())).await?;
         for copy in page.items.iter().filter(|copy| Some(&copy.key) != kept) {
             // A held session may have been released meanwhile: then the copy belongs to a newer attempt.
             let now = station.sessions.get(session.upload_id).await?;

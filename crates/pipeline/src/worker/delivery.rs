@@ -82,7 +82,7 @@ impl Settler {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Fate {
-        let message = match (self.bus.decode)(&delivery.body) {
+        let message = match (self.bus.decode)(&delivery.body, &delivery.attributes) {
             Ok(message) => message,
             Err(reason) => {
                 warn!(reason, "a message is not understood, dead-lettered");

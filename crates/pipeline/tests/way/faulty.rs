@@ -11,9 +11,9 @@ use lazaret_core::{
     BucketName, Fence, MediaType, NewSession, ObjectEvent, ObjectKey, Prefix, PublishedKey, Session, Spooled,
     StateName, Timestamp, UploadId, VersionId, WorkerId,
     ports::{
-        Begun, Delivery, DeliveryTag, History, Listed, ListedUpload, ObjectHead, ObjectStore, OutboxItem, OutboxKind,
-        Page, PublishRequest, Queue, QueueError, ReadBack, SessionStore, SessionStoreError, Settled, Settlement,
-        StoreError,
+        Begun, Delivery, DeliveryTag, History, ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, OutboxItem,
+        OutboxKind, Page, PublishRequest, Queue, QueueError, ReadBack, SessionStore, SessionStoreError, Settled,
+        Settlement, StoreError,
     },
 };
 use lazaret_testkit::objects::Effect;
@@ -134,6 +134,7 @@ faulty!(SessionStore, || SessionStoreError::Unavailable { action: "be struck", s
     fn removable(retain_rejected: Duration, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
     fn record_orphan(event: &ObjectEvent) -> Result<(), SessionStoreError>;
     fn record_orphan_swept(bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
+    fn request_processing(id: UploadId) -> Result<bool, SessionStoreError>;
     fn claim_outbox(kind: OutboxKind, limit: u32, lease: Duration) -> Result<Vec<OutboxItem>, SessionStoreError>;
     fn complete_outbox(ids: &[i64]) -> Result<(), SessionStoreError>;
     fn check() -> Result<(), SessionStoreError>;
@@ -154,7 +155,7 @@ faulty!(ObjectStore, store_error, {
     fn read_back(bucket: &BucketName, key: &PublishedKey) -> Result<Option<ReadBack>, StoreError>;
     fn delete(bucket: &BucketName, key: &ObjectKey, version: Option<&VersionId>) -> Result<(), StoreError>;
     fn versions(bucket: &BucketName, key: &ObjectKey) -> Result<Vec<VersionId>, StoreError>;
-    fn list(bucket: &BucketName, prefix: &Prefix, from: Option<&str>) -> Result<Page<Listed>, StoreError>;
+    fn list(bucket: &BucketName, prefix: &Prefix, from: ListFrom<'_>) -> Result<Page<Listed>, StoreError>;
     fn list_uploads(bucket: &BucketName, prefix: &Prefix, from: Option<&str>)
     -> Result<Page<ListedUpload>, StoreError>;
     fn abort_upload(bucket: &BucketName, upload: &ListedUpload) -> Result<(), StoreError>;
@@ -207,6 +208,10 @@ impl Queue for FaultyQueue {
 
     async fn extend(&self, tag: &DeliveryTag) -> Result<(), QueueError> {
         self.around("extend", self.inner.extend(tag)).await
+    }
+
+    async fn pause(&self) -> Result<(), QueueError> {
+        self.around("pause", self.inner.pause()).await
     }
 
     async fn send(&self, body: &str) -> Result<(), QueueError> {

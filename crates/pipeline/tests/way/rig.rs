@@ -252,7 +252,7 @@ fn line(bucket: &BucketName, key: &ObjectKey, version: Option<&VersionId>) -> St
 }
 
 pub(crate) fn bus(queue: Arc<dyn Queue>) -> Bus {
-    let decode = |body: &[u8]| {
+    let decode = |body: &[u8], _: &BTreeMap<String, String>| {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
         let mut message = Message::default();
         for line in text.lines() {

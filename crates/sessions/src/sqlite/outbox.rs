@@ -2,17 +2,43 @@
 
 use std::time::Duration;
 
-use lazaret_core::ports::{OutboxItem, OutboxKind, SessionStoreError};
+use lazaret_core::{
+    UploadId,
+    ports::{OutboxItem, OutboxKind, SessionStoreError},
+};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
     record::{get, parsed},
     write::{Write, kind_name},
 };
+use crate::payload;
 
 /// How many ids one statement names: far below the bind limits of the databases.
 const IDS_PER_STATEMENT: usize = 500;
 
+pub(super) async fn request_processing(mut write: Write, id: UploadId) -> Result<bool, SessionStoreError> {
+    let record = write.load(id).await?;
+    let now_ms = write.now_ms();
+    if record.session.state.is_settled() || record.lease.as_ref().is_some_and(|lease| lease.until_ms > now_ms) {
+        return Ok(false);
+    }
+    let failed = write.failed();
+    let waiting: Option<i64> = sqlx::query_scalar("select id from outbox where upload_id = $1 and kind = $2 limit 1")
+        .bind(id.to_string())
+        .bind(kind_name(OutboxKind::Process))
+        .fetch_optional(write.connection())
+        .await
+        .map_err(failed)?;
+    if waiting.is_some() {
+        return Ok(false);
+    }
+    write.announce(id, OutboxKind::Process, payload::process(&record.session)).await?;
+    write.commit().await?;
+    Ok(true)
+}
+
+/// An item is passed over while an older one of the same session and kind is somebody else's.
 pub(super) async fn claim(
     mut write: Write,
     kind: OutboxKind,
@@ -21,8 +47,10 @@ pub(super) async fn claim(
 ) -> Result<Vec<OutboxItem>, SessionStoreError> {
     let failed = write.failed();
     let rows = sqlx::query(
-        "update outbox set claimed_until_ms = $1 where id in (select id from outbox where kind = $2 \
-         and (claimed_until_ms is null or claimed_until_ms <= $3) order by id limit $4) \
+        "update outbox set claimed_until_ms = $1 where id in (select item.id from outbox item where item.kind = $2 \
+         and (item.claimed_until_ms is null or item.claimed_until_ms <= $3) \
+         and not exists (select 1 from outbox older where older.upload_id = item.upload_id and older.kind = item.kind \
+         and older.id < item.id and older.claimed_until_ms > $3) order by item.id limit $4) \
          returning id, upload_id, payload",
     )
     .bind(write.after(lease))

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, PublishedKey, Sha256Digest, Spooled,
     ports::{
-        Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource, StoreError,
+        ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource,
+        StoreError,
     },
 };
 use sha2::{Digest, Sha256};
@@ -248,7 +249,7 @@ async fn a_listing_has_every_key_once(setup: Setup<'_>) -> Result<()> {
     let mut found: Vec<Listed> = Vec::new();
     let mut from = None;
     for _ in 0..=expected.len() {
-        let Page { items, next } = setup.store.list(setup.bucket, &prefix, from.as_deref()).await?;
+        let Page { items, next } = setup.store.list(setup.bucket, &prefix, ListFrom::page(from.as_deref())).await?;
         found.extend(items);
         from = next;
         if from.is_none() {

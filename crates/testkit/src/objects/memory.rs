@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use lazaret_core::{
     BucketName, ETag, MediaType, ObjectKey, Prefix, PublishedKey, Sha256Digest, Spooled, Timestamp, VersionId,
     ports::{
-        Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource, ReadBack,
-        StoreError,
+        ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource,
+        ReadBack, StoreError,
     },
 };
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -359,7 +359,12 @@ impl ObjectStore for MemoryObjectStore {
         .await
     }
 
-    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: Option<&str>) -> Result<Page<Listed>, StoreError> {
+    async fn list(&self, bucket: &BucketName, prefix: &Prefix, from: ListFrom<'_>) -> Result<Page<Listed>, StoreError> {
+        let from = match from {
+            ListFrom::Start => None,
+            ListFrom::Page(from) => Some(from),
+            ListFrom::After(key) => Some(key.as_str()),
+        };
         self.call(Operation::List, "list", format!("{bucket}/{prefix}"), |state| {
             state.must_exist(bucket, "list")?;
             let objects = state.buckets.get(bucket.as_str()).into_iter().flatten();

@@ -21,6 +21,8 @@ pub enum QueueOperation {
     DeadLetter,
     /// `extend`
     Extend,
+    /// `pause`
+    Pause,
     /// `send`
     Send,
     /// `check`
@@ -180,6 +182,10 @@ impl Queue for MemoryQueue {
 
     async fn extend(&self, _tag: &DeliveryTag) -> Result<(), QueueError> {
         self.begin(QueueOperation::Extend)
+    }
+
+    async fn pause(&self) -> Result<(), QueueError> {
+        self.begin(QueueOperation::Pause)
     }
 
     async fn send(&self, body: &str) -> Result<(), QueueError> {
