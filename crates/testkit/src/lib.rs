@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod dead_letters;
 pub mod objects;
 pub mod queue;
 pub mod scanners;
