@@ -5,4 +5,5 @@ pub mod objects;
 pub mod queue;
 pub mod scanners;
 pub mod sessions;
+pub mod sinks;
 pub mod transformer;
