@@ -31,6 +31,12 @@ pub enum DecodeError {
     /// An SNS envelope inside an SNS envelope.
     #[error("message has an SNS envelope inside an SNS envelope; one is the limit")]
     NestedEnvelope,
+    /// An event that Lazaret sent itself. It must not vanish: somebody waits for it elsewhere.
+    #[error("message is {kind}, a verdict that lazaret itself tells; [events] must not send to the queue it consumes")]
+    OwnEvent {
+        /// Its type, cut to 200 characters.
+        kind: String,
+    },
     /// The shape is known, its writer is not, so nobody knows how it encodes keys.
     #[error("record {index} comes from {origin:?}; aws:s3, minio:s3, ceph:s3 and aws.s3 are known")]
     UnknownSource {

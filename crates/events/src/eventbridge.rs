@@ -19,7 +19,7 @@ pub(crate) fn decode(message: &Value) -> Result<Decoded, DecodeError> {
     } else {
         Record::Ignored(IgnoredRecord::OtherEvent(cut(name)))
     };
-    Ok(Decoded { records: vec![record], bad: Vec::new() })
+    Ok(Decoded::one(record))
 }
 
 fn created(event: Fields<'_>) -> Result<ObjectEvent, DecodeError> {

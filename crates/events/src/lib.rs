@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod cloudevent;
 mod encoding;
 mod error;
 mod eventbridge;
 mod field;
+mod r2;
 mod record;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,12 @@ pub struct Decoded {
     pub bad: Vec<DecodeError>,
 }
 
+impl Decoded {
+    pub(crate) fn one(record: Record) -> Self {
+        Self { records: vec![record], bad: Vec::new() }
+    }
+}
+
 /// One record of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
@@ -35,9 +43,13 @@ pub enum Record {
     Ignored(IgnoredRecord),
 }
 
-/// Decodes the body of a message. A record that is not understood does not keep the others.
-pub fn decode(body: &[u8], _attributes: &BTreeMap<String, String>) -> Result<Decoded, DecodeError> {
+/// Decodes the body of a message. A record that is not understood does not keep the others. The attributes or headers
+/// that came with the message matter only where they say that the body is the data of a CloudEvent in binary mode.
+pub fn decode(body: &[u8], attributes: &BTreeMap<String, String>) -> Result<Decoded, DecodeError> {
     let message = parse(body)?;
+    if let Some(context) = cloudevent::context(attributes) {
+        return cloudevent::decode_binary(&context, &message);
+    }
     match envelope(&message)? {
         None => decode_bare(&message),
         Some(inner) => {
@@ -85,6 +97,11 @@ fn envelope(message: &Value) -> Result<Option<&str>, DecodeError> {
     }
 }
 
+/// What AWS sends when a notification is configured.
+fn is_test_event(message: &Value) -> bool {
+    message.get("Event").is_some_and(|event| event == "s3:TestEvent")
+}
+
 fn decode_bare(message: &Value) -> Result<Decoded, DecodeError> {
     let Value::Object(fields) = message else {
         return Err(DecodeError::unknown_shape("JSON that is not an object"));
@@ -92,17 +109,17 @@ fn decode_bare(message: &Value) -> Result<Decoded, DecodeError> {
     if let Some(records) = fields.get("Records") {
         return record::decode(records);
     }
-    if fields.get("Event").is_some_and(|event| event == "s3:TestEvent") {
-        return Ok(Decoded { records: vec![Record::Ignored(IgnoredRecord::TestEvent)], bad: Vec::new() });
+    if is_test_event(message) {
+        return Ok(Decoded::one(Record::Ignored(IgnoredRecord::TestEvent)));
     }
     if fields.contains_key("detail-type") && fields.contains_key("detail") {
         return eventbridge::decode(message);
     }
-    if fields.contains_key("specversion") {
-        return Err(DecodeError::unknown_shape("a CloudEvent, which is not supported"));
+    if cloudevent::is_structured(message) {
+        return cloudevent::decode_structured(message);
     }
     if fields.contains_key("account") && fields.contains_key("action") {
-        return Err(DecodeError::unknown_shape("a Cloudflare R2 notification, which is not supported"));
+        return r2::decode(message);
     }
     let names: Vec<&str> = fields.keys().map(String::as_str).collect();
     Err(DecodeError::unknown_shape(format!("an object with the fields [{}]", names.join(", "))))

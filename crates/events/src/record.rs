@@ -42,7 +42,7 @@ fn origin(record: Fields<'_>) -> Result<Origin, DecodeError> {
     }
 }
 
-fn decode_one(record: Fields<'_>) -> Result<Record, DecodeError> {
+pub(crate) fn decode_one(record: Fields<'_>) -> Result<Record, DecodeError> {
     let origin = origin(record)?;
     record.major("eventVersion", &["2"], "2.x")?;
     let name = record.text("eventName")?;
