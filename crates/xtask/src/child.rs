@@ -15,21 +15,51 @@ const GRACE: Duration = Duration::from_secs(15);
 /// A command whose process the kernel ends when this one dies. `setpriv` (util-linux, essential on Debian)
 /// sets the parent-death signal and becomes the program, so the process id is the program's own.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    command_that_dies_with("TERM", program)
+}
+
+/// [`command`] with another signal.
+pub(crate) fn command_that_dies_with(signal: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command.args(["--pdeathsig", signal, "--"]).arg(program);
     command
+}
+
+/// How a process is asked to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StopWith {
+    Term,
+    Int,
+    /// Not asked.
+    Kill,
+}
+
+impl From<StopWith> for Signal {
+    fn from(with: StopWith) -> Self {
+        match with {
+            StopWith::Term => Self::TERM,
+            StopWith::Int => Self::INT,
+            StopWith::Kill => Self::KILL,
+        }
+    }
 }
 
 /// A process that ends, at the latest, with its guard.
 pub(crate) struct Running {
     child: Child,
     name: String,
+    stop_with: StopWith,
 }
 
 impl Running {
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { child, name: name.to_owned() })
+        Ok(Self { child, name: name.to_owned(), stop_with: StopWith::Term })
+    }
+
+    pub(crate) fn stopped_with(mut self, stop_with: StopWith) -> Self {
+        self.stop_with = stop_with;
+        self
     }
 
     pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
@@ -50,7 +80,7 @@ impl Running {
         if self.ended()?.is_some() {
             return Ok(());
         }
-        kill_process(Pid::from_child(&self.child), Signal::TERM)
+        kill_process(Pid::from_child(&self.child), self.stop_with.into())
             .with_context(|| format!("cannot stop {}", self.name))?;
         let asked = Instant::now();
         while asked.elapsed() < GRACE {
@@ -59,7 +89,7 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        say::loud(&format!("{} did not stop within {} s of SIGTERM and was killed", self.name, GRACE.as_secs()));
+        say::loud(&format!("{} did not stop within {} s and was killed", self.name, GRACE.as_secs()));
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

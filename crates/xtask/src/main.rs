@@ -6,8 +6,10 @@ mod packages;
 mod say;
 mod schema;
 mod scratch;
+mod servers;
 mod stop;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
         #[arg(last = true)]
         nextest: Vec<String>,
     },
+    /// Start the servers that the tests need, print where they are, keep them up until Ctrl-C
+    Servers,
     /// Write config/schema.json
     Schema,
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let done = stop::listen().and_then(|()| match Arguments::parse().command {
         Command::Demo { keep } => demo::run(keep),
         Command::Test { nextest } => test::run(&nextest),
+        Command::Servers => servers::run(),
         Command::Schema => schema::write().map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {

@@ -1,8 +1,8 @@
 //! Debian packages, installed only where what they bring is missing.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Result, bail};
 use rustix::process::geteuid;
@@ -17,6 +17,23 @@ pub(crate) struct Package {
 
 pub(crate) const CLAMAV: Package = Package { name: "clamav-daemon", present: || find("clamd").is_some() };
 pub(crate) const CURL: Package = Package { name: "curl", present: || find("curl").is_some() };
+pub(crate) const POSTGRESQL: Package = Package { name: "postgresql", present: || postgresql_bin().is_some() };
+pub(crate) const RABBITMQ: Package =
+    Package { name: "rabbitmq-server", present: || is_executable(Path::new(RABBITMQ_SERVER)) };
+/// The program itself; the one on the path insists on the system's user and folders.
+pub(crate) const RABBITMQ_SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const POSTGRESQL_VERSIONS: &str = "/usr/lib/postgresql";
+/// Asked by Debian's packages before they start a service
+/// (<https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt>): 101 is no. One that is there stays.
+const INSTALL: &str = r#"set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@""#;
 pub(crate) const PYTHON_VENV: Package = Package {
     name: "python3-venv",
     present: || {
@@ -34,11 +51,22 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|file| is_executable(file))
 }
 
+/// The folder of the newest PostgreSQL's programs, which Debian keeps off the path.
+pub(crate) fn postgresql_bin() -> Option<PathBuf> {
+    let versions = fs::read_dir(POSTGRESQL_VERSIONS).ok()?;
+    let numbered = versions.flatten().filter_map(|entry| {
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let bin = entry.path().join("bin");
+        ["postgres", "initdb"].iter().all(|program| is_executable(&bin.join(program))).then_some((number, bin))
+    });
+    numbered.max().map(|(_, bin)| bin)
+}
+
 fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// Installs what is missing with apt-get, through sudo unless root.
+/// Installs what is missing with apt-get, through sudo unless root. No service is started by it.
 pub(crate) fn ensure(wanted: &[Package]) -> Result<()> {
     let missing: Vec<_> = wanted.iter().filter(|package| !(package.present)()).collect();
     if missing.is_empty() {
@@ -54,16 +82,14 @@ pub(crate) fn ensure(wanted: &[Package]) -> Result<()> {
         bail!("apt-get needs root and there is no sudo: {by_hand}");
     }
     say::step(&format!("apt-get install {}", names.join(" ")));
-    child::run("apt-get update", apt(root).arg("update").arg("-q"))?;
-    child::run("apt-get install", apt(root).args(["install", "-q", "-y", "--no-install-recommends"]).args(&names))?;
+    child::run("apt-get update", as_root(root).args(["apt-get", "update", "-q"]))?;
+    child::run("apt-get install", as_root(root).args(["sh", "-c", INSTALL, "apt-get install"]).args(&names))?;
     match missing.iter().find(|package| !(package.present)()) {
         Some(package) => bail!("apt-get installed {}, and what it should bring is still missing", package.name),
         None => Ok(()),
     }
 }
 
-fn apt(root: bool) -> Command {
-    let mut command = child::command(if root { "env" } else { "sudo" });
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-    command
+fn as_root(root: bool) -> Command {
+    child::command(if root { "env" } else { "sudo" })
 }

@@ -22,6 +22,14 @@ pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Waits a while, shorter when a stop is requested.
+pub(crate) fn pause(within: Duration) {
+    let started = Instant::now();
+    while !requested() && started.elapsed() < within {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Asks `probe` again and again until it answers, the deadline passes (`Ok(None)`) or a stop is requested.
 pub(crate) fn poll<T>(within: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
     let started = Instant::now();

@@ -1,17 +1,14 @@
 //! `cargo xtask test`: every check there is, in the order in which they fail fastest.
 
-mod servers;
-mod tools;
-
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::packages::{self, CLAMAV, CURL, PYTHON_VENV};
+use crate::packages::{self, CURL};
+use crate::servers::{self, Begun};
 use crate::workspace::Workspace;
-use crate::{child, say, schema};
-use servers::Servers;
+use crate::{child, say, schema, tools};
 
 const FETCH_WITHIN: Duration = Duration::from_mins(2);
 const ADVISORIES_UNREACHABLE: &str =
@@ -21,8 +18,10 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let mut steps = Steps::default();
     prepare(&workspace, &mut steps)?;
+    // RabbitMQ takes its time, and does so while the compiler works.
+    let begun = Begun::begin(&workspace)?;
     check(&workspace, &mut steps)?;
-    let servers = steps.step("servers", || Servers::start(&workspace))?;
+    let servers = steps.step("servers", || begun.ready())?;
     steps.step("doc-tests", || {
         let mut command = workspace.cargo("test");
         child::run("cargo test --doc", command.args(["--doc", "--workspace", "--quiet"]).envs(servers.environment()))
@@ -41,9 +40,9 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
 fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.step("fmt", || child::run("cargo fmt", workspace.cargo("fmt").args(["--all", "--check"])))?;
     steps.step("tools", || {
-        packages::ensure(&[CLAMAV, CURL, PYTHON_VENV])?;
+        packages::ensure(&[CURL])?;
         tools::ensure_cargo_tools(workspace)?;
-        tools::ensure_ministack(workspace)
+        servers::ensure_installed(workspace)
     })
 }
 
