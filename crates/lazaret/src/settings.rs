@@ -5,10 +5,12 @@
 
 mod absent;
 mod error;
+mod events;
 mod lookup;
 mod overlay;
 mod period;
 mod policy;
+mod private_url;
 mod queue;
 mod rules;
 mod scanner;
@@ -34,12 +36,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 pub use error::SettingsError;
+pub use events::{AmqpEvents, Events, EventsKind, SnsEvents, SqsEvents, WebhookEvents};
 pub use period::Period;
 pub use policy::Policy;
-pub use queue::{Queue, QueueKind, Sqs};
+pub use private_url::PrivateUrl;
+pub use queue::{Amqp, Queue, QueueKind, Sqs};
 pub use scanner::{ClamdAddress, Scanner, ScannerKind};
 pub use secret::Secret;
-pub use sessions::{Events, EventsKind, Sessions};
+pub use sessions::Sessions;
 pub(crate) use shown::without_passwords;
 pub use size::Size;
 pub use storage::{Checksums, ServerSideEncryption, Storage};
@@ -47,6 +51,9 @@ pub use telemetry::{LogFormat, Telemetry};
 pub use work::{Limits, Sandbox, Sweeper, Worker};
 
 use overlay::Variable;
+
+/// Passwords of at least this many characters are masked wherever they stand in a log.
+const LEAST_PASSWORD: usize = 6;
 
 /// All settings.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -145,9 +152,20 @@ impl Settings {
         Ok(value)
     }
 
-    /// Every value that must never be seen in a log.
-    pub fn secrets(&self) -> Vec<&Secret> {
-        self.storage.secret_access_key.iter().collect()
+    /// Every text that must never be seen in a log.
+    pub fn secrets(&self) -> Vec<String> {
+        let keys =
+            self.storage.secret_access_key.iter().chain(self.events.webhook.iter().map(|webhook| &webhook.secret));
+        let brokers = self.queue.amqp.iter().map(|amqp| &amqp.url).chain(self.events.amqp.iter().map(|amqp| &amqp.url));
+        let private = brokers.chain([&self.sessions.url]).flat_map(PrivateUrl::passwords);
+        let public = [&self.storage.endpoint, &self.telemetry.otlp_endpoint].into_iter().flatten();
+        let public = public.chain(self.events.webhook.iter().map(|webhook| &webhook.url));
+        let passwords = private.chain(public.flat_map(|url| private_url::passwords(Some(url)))).flat_map(|password| {
+            // A short one may be part of any word: it is masked where it stands in a URL.
+            let alone = (password.chars().count() >= LEAST_PASSWORD).then(|| password.clone());
+            [format!(":{password}@")].into_iter().chain(alone)
+        });
+        keys.map(|key| key.expose().to_owned()).chain(passwords).collect()
     }
 }
 

@@ -70,7 +70,7 @@ impl<'a> LogSetup<'a> {
 
 /// Masks what the settings keep secret.
 pub fn redactor(settings: &Settings) -> Redactor {
-    Redactor::new(settings.secrets().into_iter().map(|secret| secret.expose().to_owned()))
+    Redactor::new(settings.secrets())
 }
 
 /// Ends the export of traces when it is dropped: what is left goes out first.

@@ -40,12 +40,12 @@ pub async fn migrate(settings: &Settings) -> Result<MigrationReport> {
     if let Some(folder) = settings.sessions.sqlite_path().and_then(|path| path.parent().map(PathBuf::from)) {
         fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
-    Ok(lazaret_sessions::migrate(&settings.sessions.url).await?)
+    Ok(lazaret_sessions::migrate(settings.sessions.url.expose()).await?)
 }
 
 /// The session database, which must have been migrated.
 pub async fn sessions(settings: &Settings) -> Result<SqliteSessionStore, SessionStoreError> {
-    SqliteSessionStore::open(&settings.sessions.url, &SqliteOptions::default()).await
+    SqliteSessionStore::open(settings.sessions.url.expose(), &SqliteOptions::default()).await
 }
 
 /// The store without room to read anything: for commands that sign, ask and delete.

@@ -1,10 +1,12 @@
 //! `[queue]`: where object-created events come from.
 
+use std::{num::NonZero, path::PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Period;
+use super::{Period, PrivateUrl, work::some_at_least_one};
 
 /// The queue.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +16,8 @@ pub struct Queue {
     pub kind: QueueKind,
     /// For `kind = "sqs"`.
     pub sqs: Option<Sqs>,
+    /// For `kind = "amqp"`.
+    pub amqp: Option<Amqp>,
 }
 
 /// Which queue.
@@ -22,6 +26,8 @@ pub struct Queue {
 pub enum QueueKind {
     /// Amazon SQS, or a server that speaks its protocol.
     Sqs,
+    /// RabbitMQ, or a server that speaks AMQP 0-9-1 and has quorum queues.
+    Amqp,
     /// Inside the process of `lazaret dev`.
     Embedded,
 }
@@ -52,4 +58,22 @@ const fn default_wait_time() -> Period {
 
 const fn default_visibility_timeout() -> Period {
     Period::from_secs(60)
+}
+
+/// A queue of RabbitMQ. `lazaret queue declare` makes it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amqp {
+    /// The broker: `amqp://user:password@host:5672/vhost`, or `amqps://…` for TLS.
+    #[schemars(regex(pattern = "^amqps?://.+"))]
+    pub url: PrivateUrl,
+    /// The queue's name.
+    pub queue: String,
+    /// Messages that the broker hands out ahead of their acknowledgement. Left out: `worker.concurrency`.
+    #[serde(default, deserialize_with = "some_at_least_one")]
+    pub prefetch: Option<NonZero<u16>>,
+    /// The exchange that dead letters go through. Left out: the name of the queue and `.dead`.
+    pub dead_letter_exchange: Option<String>,
+    /// Certificates in PEM that the broker's must be signed by, besides those the system trusts.
+    pub ca_certificate: Option<PathBuf>,
 }

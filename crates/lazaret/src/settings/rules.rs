@@ -1,11 +1,13 @@
 //! Rules between settings that their types do not tell.
 
+mod connections;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use lazaret_core::Action;
 use lazaret_scanners::MAX_OBJECT_BYTES;
 
-use super::{Period, QueueKind, Settings, SettingsError, policy::RE_ENCODABLE};
+use super::{Period, Settings, SettingsError, policy::RE_ENCODABLE};
 
 /// The longest life of a pre-signed URL
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>).
@@ -27,17 +29,9 @@ fn ensure(holds: bool, key: impl Into<String>, message: impl Into<String>) -> Ou
 /// Checks everything that one section alone does not show.
 pub(super) fn check(settings: &Settings) -> Outcome {
     storage(settings)?;
-    queue(settings)?;
-    ensure(
-        !settings.sessions.is_in_memory(),
-        "sessions.url",
-        "a database in memory cannot be shared by processes: name a file, such as \"sqlite:/var/lib/lazaret/lazaret.db\"",
-    )?;
-    ensure(
-        settings.sessions.sqlite_path().is_some(),
-        "sessions.url",
-        "the URL of a database is expected: \"sqlite:\" and the path of a file",
-    )?;
+    connections::queue(settings)?;
+    connections::sessions(&settings.sessions)?;
+    connections::events(&settings.events)?;
     work(settings)?;
     sandbox_and_sweeper(settings)?;
     scanners(settings)?;
@@ -72,33 +66,6 @@ fn storage(settings: &Settings) -> Outcome {
             "{published:?} and quarantine_prefix {quarantine:?} lie in one bucket and one contains the other: \
              choose prefixes apart, or another published_bucket"
         ),
-    )
-}
-
-fn queue(settings: &Settings) -> Outcome {
-    let Some(sqs) = &settings.queue.sqs else {
-        return ensure(
-            settings.queue.kind != QueueKind::Sqs,
-            "queue.sqs",
-            "queue.kind = \"sqs\" needs the section [queue.sqs] with the queue's url",
-        );
-    };
-    for (key, url) in [
-        ("url", Some(&sqs.url)),
-        ("endpoint", sqs.endpoint.as_ref()),
-        ("dead_letter_url", sqs.dead_letter_url.as_ref()),
-    ] {
-        ensure(url.is_none_or(is_http), format!("queue.sqs.{key}"), "an http or https URL is expected")?;
-    }
-    ensure(
-        sqs.wait_time <= MAX_WAIT_TIME,
-        "queue.sqs.wait_time",
-        format!("{} is longer than SQS allows: at most {MAX_WAIT_TIME}", sqs.wait_time),
-    )?;
-    ensure(
-        sqs.visibility_timeout >= Period::from_secs(1) && sqs.visibility_timeout <= MAX_VISIBILITY_TIMEOUT,
-        "queue.sqs.visibility_timeout",
-        format!("{} is outside of what SQS allows: 1s to {MAX_VISIBILITY_TIMEOUT}", sqs.visibility_timeout),
     )
 }
 

@@ -1,4 +1,4 @@
-//! `[sessions]` and `[events]`: where sessions are kept and verdicts are told.
+//! `[sessions]`: where sessions are kept.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,15 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PrivateUrl;
+
 /// The session database.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sessions {
-    /// `sqlite:` and the path of the database file.
-    #[schemars(regex(pattern = "^sqlite:.+"))]
-    pub url: String,
+    /// `sqlite:` and the path of the database file, or `postgres://user:password@host:5432/database`.
+    #[schemars(regex(pattern = "^(sqlite:|postgres(ql)?://).+"))]
+    pub url: PrivateUrl,
     /// Wait for `lazaret session finalize` instead of processing an object as soon as it arrives.
     #[serde(default)]
     pub require_finalize: bool,
@@ -30,25 +32,13 @@ impl Sessions {
         self.place().is_some_and(|place| place.starts_with(":memory:") || place.contains("mode=memory"))
     }
 
+    /// Whether the database is a `PostgreSQL` server's.
+    pub fn is_postgres(&self) -> bool {
+        self.url.expose().split_once(':').is_some_and(|(scheme, _)| matches!(scheme, "postgres" | "postgresql"))
+    }
+
     fn place(&self) -> Option<&str> {
-        let place = self.url.strip_prefix("sqlite:")?;
+        let place = self.url.expose().strip_prefix("sqlite:")?;
         Some(place.strip_prefix("//").unwrap_or(place))
     }
-}
-
-/// Where verdict events go.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Events {
-    /// Which bus.
-    pub kind: EventsKind,
-}
-
-/// Which bus verdict events go to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventsKind {
-    /// Nobody is told; the session database keeps them.
-    #[default]
-    None,
 }

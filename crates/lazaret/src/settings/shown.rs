@@ -14,9 +14,27 @@ pub(super) fn mask(value: &mut Value) {
     }
 }
 
-/// The text with `://user:…@` in the place of `://user:password@`. It need not be a URL that parses: errors quote
-/// those that do not.
+/// The text with `://user:…@` in the place of `://user:password@`, and without the value of a `password` in a query. It
+/// need not be a URL that parses: errors quote those that do not.
 pub(crate) fn without_passwords(text: &str) -> String {
+    without_queried(&without_authority(text))
+}
+
+/// Databases take passwords there, too.
+fn without_queried(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = ["?password=", "&password="].iter().filter_map(|name| rest.find(name)).min() {
+        let (before, value) = rest.split_at(start + "?password=".len());
+        shown.push_str(before);
+        shown.push_str(MASK);
+        rest = &value[value.find(['&', '#', '"', '`', ' ']).unwrap_or(value.len())..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+fn without_authority(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
@@ -55,6 +73,10 @@ mod tests {
             ("http://user@host:80/@:", "http://user@host:80/@:"),
             ("http://127.0.0.1:9000/", "http://127.0.0.1:9000/"),
             ("sqlite:/a@b:c", "sqlite:/a@b:c"),
+            (
+                "postgres:///d?password=hunter2&host=/run and `x?a=1&password=hun`",
+                "postgres:///d?password=…&host=/run and `x?a=1&password=…`",
+            ),
         ] {
             assert_eq!(without_passwords(text), shown);
         }

@@ -70,7 +70,7 @@ fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<NonZero<u64>>>(deserialize
     number.try_into().map_err(|_| de::Error::custom(format!("{number} is too many")))
 }
 
-fn some_at_least_one<'de, D: Deserializer<'de>, N: TryFrom<NonZero<u64>>>(
+pub(super) fn some_at_least_one<'de, D: Deserializer<'de>, N: TryFrom<NonZero<u64>>>(
     deserializer: D,
 ) -> Result<Option<N>, D::Error> {
     at_least_one(deserializer).map(Some)
