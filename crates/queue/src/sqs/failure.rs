@@ -26,6 +26,13 @@ pub(super) struct Asked {
     action: &'static str,
 }
 
+/// A failed request, and what was said. A batch fails for everybody who is in it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Unavailable(String),
+    Refused(String),
+}
+
 /// One line of what a server or the way to it said, without request, receipt handle or signature.
 #[derive(Debug)]
 struct Said(String);
@@ -38,6 +45,33 @@ impl fmt::Display for Said {
 
 impl Error for Said {}
 
+impl Failure {
+    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        if let Some(why) = no_credentials(error) {
+            return Self::Refused(why);
+        }
+        match error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+                Self::Unavailable(chain(error))
+            }
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let code = answer.err().code().unwrap_or("no code");
+                let said = format!("{code}: {} (HTTP {status})", answer.err().message().unwrap_or("no message"));
+                if is_passing(status, code) { Self::Unavailable(said) } else { Self::Refused(said) }
+            }
+            _ => Self::Refused(chain(error)),
+        }
+    }
+
+    pub(super) fn of_input(error: impl Error) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
 impl Asked {
     pub(super) fn new(url: &str, action: &'static str) -> Self {
         Self { queue: without_credentials(url), action }
@@ -48,20 +82,14 @@ impl Asked {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        if let Some(why) = no_credentials(error) {
-            return self.refused(&why);
-        }
-        match error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                self.unavailable(&chain(error))
-            }
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                let code = answer.err().code().unwrap_or("no code");
-                let said = format!("{code}: {} (HTTP {status})", answer.err().message().unwrap_or("no message"));
-                if is_passing(status, code) { self.unavailable(&said) } else { self.refused(&said) }
-            }
-            _ => self.refused(&chain(error)),
+        self.error(&Failure::of(error))
+    }
+
+    /// The error of one of those that a failure concerns.
+    pub(super) fn error(&self, failure: &Failure) -> QueueError {
+        match failure {
+            Failure::Unavailable(said) => self.unavailable(said),
+            Failure::Refused(said) => self.refused(said),
         }
     }
 
@@ -82,15 +110,6 @@ impl Asked {
 
 /// Whether the answer is that a receipt handle names no delivery in somebody's hands: never issued, expired, or of a
 /// message that is gone.
-pub(super) fn is_unknown_receipt<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    match error {
-        SdkError::ServiceError(answer) => {
-            names_unknown_receipt(answer.err().code().unwrap_or_default(), answer.err().message().unwrap_or_default())
-        }
-        _ => false,
-    }
-}
-
 pub(super) fn names_unknown_receipt(code: &str, message: &str) -> bool {
     let code = code.rsplit('.').next().unwrap_or_default();
     match code {
@@ -99,6 +118,11 @@ pub(super) fn names_unknown_receipt(code: &str, message: &str) -> bool {
         "InvalidParameterValue" | "InvalidParameterValueException" => message.to_ascii_lowercase().contains("receipt"),
         _ => false,
     }
+}
+
+/// Whether the answer is that a message was hidden for as long as it can be.
+pub(super) fn names_longest_time(message: &str) -> bool {
+    message.contains("Total VisibilityTimeout")
 }
 
 /// Why no request can be signed, where waiting would not help: nobody has credentials, or what names them is wrong. A

@@ -1,5 +1,9 @@
 use std::{fmt, time::Duration};
 
+/// The longest long poll
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>).
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
 /// How to reach an SQS queue.
 #[derive(Clone)]
 pub struct SqsSettings {
@@ -12,9 +16,10 @@ pub struct SqsSettings {
     pub region: Option<String>,
     /// How long a receive waits for the first message, at most 20 s.
     pub wait_time: Duration,
-    /// How long a delivery stays with its consumer.
+    /// How long a delivery stays with its consumer, at most twelve hours.
     pub visibility_timeout: Duration,
-    /// Where messages go that nobody understands. None: they are removed.
+    /// Where messages go that nobody understands. None: they are removed. Beside a FIFO queue it is one as well, if the
+    /// queue's own redrive policy is to use it.
     pub dead_letter_url: Option<String>,
     /// Access key id and secret access key. None: the default chain of the AWS SDK.
     pub credentials: Option<(String, String)>,
@@ -32,6 +37,11 @@ impl SqsSettings {
             dead_letter_url: None,
             credentials: None,
         }
+    }
+
+    /// How long a receive waits.
+    pub(super) fn wait(&self) -> Duration {
+        self.wait_time.min(MAX_WAIT)
     }
 
     pub(super) fn endpoint(&self) -> Option<String> {

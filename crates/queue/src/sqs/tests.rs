@@ -5,17 +5,33 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use futures_util::future::join_all;
-use lazaret_testkit::queue::{DeadLetters, Setup, conforms};
+use lazaret_core::ports::{DeadLetter, DeadLetterQueue};
+use lazaret_testkit::{
+    dead_letters::{Holders, Setup as LettersSetup, conforms as letters_conform},
+    queue::{DeadLetters, Setup, conforms},
+};
 
 use super::*;
 
 struct Rig {
     queue: SqsQueue,
+    settings: SqsSettings,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Standard,
+    Fifo,
 }
 
 async fn rig(with_dead_letters: bool) -> Rig {
+    rig_of(Kind::Standard, with_dead_letters).await
+}
+
+async fn rig_of(kind: Kind, with_dead_letters: bool) -> Rig {
     let endpoint = std::env::var("LAZARET_TEST_SQS_ENDPOINT")
         .expect("LAZARET_TEST_SQS_ENDPOINT must name an SQS server; `cargo xtask test` starts one");
     let mut settings = SqsSettings::new(format!("{endpoint}/000000000000/none"));
@@ -23,31 +39,43 @@ async fn rig(with_dead_letters: bool) -> Rig {
     settings.visibility_timeout = Duration::from_secs(2);
     settings.wait_time = Duration::from_secs(1);
     let maker = SqsQueue::connect(settings.clone()).await;
-    settings.url = new_queue(&maker.client, "uploads").await;
+    settings.url = new_queue(&maker.client, "uploads", kind).await;
     if with_dead_letters {
-        settings.dead_letter_url = Some(new_queue(&maker.client, "dead").await);
+        settings.dead_letter_url = Some(new_queue(&maker.client, "dead", kind).await);
     }
-    Rig { queue: SqsQueue::connect(settings).await }
+    Rig { queue: SqsQueue::connect(settings.clone()).await, settings }
 }
 
-async fn new_queue(client: &Client, name: &str) -> String {
+async fn new_queue(client: &Client, name: &str, kind: Kind) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    client.create_queue().queue_name(name).send().await.expect("a new queue").queue_url.expect("its URL")
+    let request = match kind {
+        Kind::Standard => client.create_queue().queue_name(name),
+        Kind::Fifo => {
+            client.create_queue().queue_name(format!("{name}.fifo")).attributes(QueueAttributeName::FifoQueue, "true")
+        }
+    };
+    request.send().await.expect("a new queue").queue_url.expect("its URL")
 }
 
 #[async_trait]
 impl DeadLetters for Rig {
     async fn dead_letters(&self) -> Result<Vec<(String, String)>> {
-        let url = self.queue.dead_letter_url.as_ref().context("no dead-letter queue")?;
-        let request = self.queue.client.receive_message().queue_url(url).max_number_of_messages(10);
-        let answer = request.message_attribute_names("All").wait_time_seconds(1).send().await?;
-        let received = answer.messages.unwrap_or_default().into_iter().filter_map(delivery);
-        let letter = |delivery: Delivery| {
-            let reason = delivery.attributes.get(REASON).cloned().unwrap_or_default();
-            (String::from_utf8_lossy(&delivery.body).into_owned(), reason)
-        };
-        Ok(received.map(letter).collect())
+        let letters = SqsDeadLetters::connect(self.settings.clone()).await?.receive(10).await?;
+        let letter = |letter: DeadLetter| (text(&letter.body), letter.reason.unwrap_or_default());
+        Ok(letters.into_iter().map(letter).collect())
+    }
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+#[async_trait]
+impl Holders for Rig {
+    async fn open(&self) -> Result<Box<dyn DeadLetterQueue>> {
+        let client = client::client(&self.settings).await;
+        Ok(Box::new(SqsDeadLetters::new(client, self.settings.clone(), Duration::from_secs(6))?))
     }
 }
 
@@ -55,6 +83,24 @@ impl DeadLetters for Rig {
 async fn the_contract_is_kept() {
     let rig = rig(true).await;
     conforms(Setup { queue: &rig.queue, dead_letters: &rig }).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_by_a_fifo_queue() {
+    let rig = rig_of(Kind::Fifo, true).await;
+    conforms(Setup { queue: &rig.queue, dead_letters: &rig }).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_contract_of_dead_letters_is_kept() {
+    let rig = rig(true).await;
+    letters_conform(LettersSetup { queue: &rig.queue, holders: &rig }).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_contract_of_dead_letters_is_kept_by_a_fifo_queue() {
+    let rig = rig_of(Kind::Fifo, true).await;
+    letters_conform(LettersSetup { queue: &rig.queue, holders: &rig }).await.unwrap();
 }
 
 #[tokio::test]
@@ -89,12 +135,13 @@ async fn a_dead_letter_keeps_its_attributes_and_leaves_the_queue() {
     let taken = rig.queue.receive(1).await.unwrap().pop().unwrap();
     assert_eq!(taken.attributes.get("traceparent").map(String::as_str), Some(traceparent));
     rig.queue.dead_letter(&taken, "not\nJSON").await.unwrap();
-    let url = rig.queue.dead_letter_url.as_ref().unwrap();
-    let request = rig.queue.client.receive_message().queue_url(url).message_attribute_names("All");
-    let letters = request.wait_time_seconds(1).send().await.unwrap().messages.unwrap();
-    let letter = delivery(letters[0].clone()).unwrap();
-    assert_eq!(letter.attributes.get("traceparent").map(String::as_str), Some(traceparent));
-    assert_eq!(letter.attributes.get(REASON).map(String::as_str), Some("notJSON"));
+    let holder = rig.open().await.unwrap();
+    let letter = holder.receive(1).await.unwrap().pop().unwrap();
+    assert_eq!(letter.attributes, taken.attributes);
+    assert_eq!(letter.reason.as_deref(), Some("notJSON"));
+    holder.redrive(&letter).await.unwrap();
+    let again = rig.queue.receive(1).await.unwrap().pop().unwrap();
+    assert_eq!((again.body, again.attributes), (taken.body, taken.attributes));
 }
 
 #[tokio::test]
@@ -103,8 +150,61 @@ async fn a_message_of_the_longest_size_still_becomes_a_dead_letter() {
     rig.queue.send(&"x".repeat(256 * 1024)).await.unwrap();
     let taken = rig.queue.receive(1).await.unwrap().pop().unwrap();
     rig.queue.dead_letter(&taken, "not JSON").await.unwrap();
-    let letters = rig.dead_letters().await.unwrap();
-    assert_eq!((letters[0].0.len(), letters[0].1.as_str()), (MAX_DEAD_LETTER_BYTES, "not JSON"));
+    let holder = rig.open().await.unwrap();
+    let letter = holder.receive(1).await.unwrap().pop().unwrap();
+    assert_eq!((letter.body.len(), letter.reason.as_deref()), (dead_letters::MAX_LETTER_BYTES, Some("not JSON")));
+    let Err(QueueError::Refused { source, .. }) = holder.redrive(&letter).await else { panic!("half a message went") };
+    assert_eq!(source.to_string(), "the message had 262144 bytes, and only 245760 were kept");
+}
+
+#[tokio::test]
+async fn what_the_redrive_policy_moved_says_so_and_goes_back() {
+    let rig = rig(true).await;
+    let dead_letter_url = rig.queue.dead_letter_url.as_ref().unwrap();
+    let arn = attributes::told_arn(&rig.queue.client, dead_letter_url).await.unwrap().unwrap();
+    let policy = format!("{{\"deadLetterTargetArn\":\"{arn}\",\"maxReceiveCount\":\"1\"}}");
+    let request = rig.queue.client.set_queue_attributes().queue_url(&rig.queue.url);
+    request.attributes(QueueAttributeName::RedrivePolicy, policy).send().await.unwrap();
+    rig.queue.send("body").await.unwrap();
+    let taken = rig.queue.receive(1).await.unwrap().pop().unwrap();
+    rig.queue.retry_after(&taken.tag, Duration::ZERO).await.unwrap();
+    assert!(rig.queue.receive(1).await.unwrap().is_empty());
+    let holder = rig.open().await.unwrap();
+    let letter = holder.receive(1).await.unwrap().pop().unwrap();
+    let reason = letter.reason.as_deref().unwrap();
+    assert!(reason.starts_with("moved by the redrive policy of uploads-"), "{reason}");
+    holder.redrive(&letter).await.unwrap();
+    assert_eq!(rig.queue.receive(1).await.unwrap().pop().unwrap().body, b"body");
+    let found = rig.queue.attributes().await.unwrap();
+    assert_eq!((found.max_receive_count, found.fifo), (Some(1), false));
+    assert_eq!((found.dead_letter_target.as_deref(), found.dead_letter_arn.as_deref()), (Some(&*arn), Some(&*arn)));
+    assert_eq!(found.visibility_timeout, Duration::from_secs(30));
+    let found = found.contradictions(&rig.settings, 5).join("\n");
+    assert!(found.contains("after 1 receives, and worker.max_attempts is 5"), "{found}");
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_there_is_nothing_to_show() {
+    let settings = SqsSettings { credentials: Some(Default::default()), ..SqsSettings::new("http://host/1/uploads") };
+    let Err(error) = SqsDeadLetters::connect(settings).await else { panic!("it has one") };
+    let told = lazaret_core::error::chain(&error);
+    assert_eq!(
+        told,
+        "queue http://host/1/uploads refused to show its dead letters: it has no dead-letter queue: set \
+         queue.sqs.dead_letter_url"
+    );
+}
+
+#[tokio::test]
+async fn a_fifo_queue_takes_the_same_text_twice() {
+    let rig = rig_of(Kind::Fifo, false).await;
+    for _ in 0..2 {
+        rig.queue.send("process upload 7").await.unwrap();
+        let taken = rig.queue.receive(10).await.unwrap();
+        assert_eq!(taken.len(), 1, "{taken:?}");
+        rig.queue.acknowledge(&taken[0].tag).await.unwrap();
+    }
+    assert!(rig.queue.attributes().await.unwrap().fifo);
 }
 
 #[tokio::test]
