@@ -2,6 +2,7 @@
 
 pub mod dead_letters;
 pub mod objects;
+pub mod proxy;
 pub mod queue;
 pub mod scanners;
 pub mod sessions;
