@@ -21,6 +21,7 @@ pub use detect::{DetectError, Detected, detect};
 pub use inspect::{InspectError, Inspection, LocalFile, inspect};
 pub use passage::{Passage, PassageError, Passed};
 pub use publish::PublishError;
+pub use relay::Verdicts;
 pub use station::{ScannerSlot, Station, StationSettings};
 pub use sweeper::{SweepError, SweepReport, Sweeper, Swept, SweptWhat};
 pub use worker::{Availability, Worker, WorkerSettings};

@@ -19,6 +19,11 @@ pub const SCANNER: &str = "lazaret_scanner_seconds";
 pub const DELIVERIES: &str = "lazaret_deliveries_total";
 /// What the sweeper removed, by `what`.
 pub const SWEPT: &str = "lazaret_swept_total";
+/// Verdict events by `result` of each try to tell them.
+pub const VERDICT_EVENTS: &str = "lazaret_verdict_events_total";
+
+/// Every way a try to tell a verdict can end.
+pub const VERDICT_RESULTS: &[&str] = &["delivered", "unavailable", "refused"];
 
 /// Every stage of an object's way.
 pub const STAGES: &[&str] =

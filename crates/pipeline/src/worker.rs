@@ -5,24 +5,28 @@ mod delivery;
 
 use std::{sync::Arc, time::Duration};
 
-use lazaret_core::{error::chain, ports::Delivery};
+use lazaret_core::ports::Delivery;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{bus::Bus, passage::Passage, relay::Relay, station::Station};
+use crate::{
+    bus::Bus,
+    passage::Passage,
+    relay::{Relay, VerdictRelay, Verdicts},
+    station::Station,
+};
 
 pub use availability::Availability;
+pub(crate) use availability::jittered;
 use delivery::Settler;
 
 /// The most deliveries one call to the queue may bring.
 const MAX_RECEIVE: usize = 10;
-/// How often the outbox is looked at.
-const RELAY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long giving back may take after the drain time-out: a dependency that hangs must not keep the process.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,38 +47,42 @@ pub struct Worker {
     bus: Bus,
     settings: WorkerSettings,
     availability: Arc<Availability>,
+    verdicts: Option<Verdicts>,
 }
 
 impl Worker {
     /// A worker over `station` that is fed by `bus`.
     pub fn new(station: Arc<Station>, bus: Bus, settings: WorkerSettings) -> Self {
         let availability = Arc::new(Availability::new(Arc::clone(&station), Arc::clone(&bus.queue)));
-        Self { station, bus, settings, availability }
+        Self { station, bus, settings, availability, verdicts: None }
+    }
+
+    /// The same worker, telling verdicts. Without this they are dropped.
+    #[must_use]
+    pub fn with_verdicts(self, verdicts: Verdicts) -> Self {
+        Self { verdicts: Some(verdicts), ..self }
+    }
+
+    /// Whether what the worker depends on is there, for as long as it runs.
+    pub fn availability(&self) -> Arc<Availability> {
+        Arc::clone(&self.availability)
     }
 
     /// Consumes until `stop`, then lets the deliveries in work end within the drain time-out; what is left then is
     /// given back. Returns when nothing of it runs any more.
     pub async fn run(self, stop: CancellationToken) {
         let hard_stop = CancellationToken::new();
-        tokio::join!(self.relay(&stop), self.consume(&stop, &hard_stop));
+        tokio::join!(self.relay(&stop), self.tell(&stop), self.consume(&stop, &hard_stop));
     }
 
     async fn relay(&self, stop: &CancellationToken) {
-        let relay = Relay { sessions: Arc::clone(&self.station.sessions), bus: self.bus.clone() };
-        let mut ticks = interval(RELAY_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            match relay.run_once().await {
-                Ok(_) => failing = false,
-                Err(error) => {
-                    if !failing {
-                        warn!(error = chain(&error), "the outbox cannot be carried out, will retry");
-                    }
-                    failing = true;
-                }
-            }
-        }
+        let (sessions, bus) = (Arc::clone(&self.station.sessions), self.bus.clone());
+        Relay { sessions, bus, availability: Arc::clone(&self.availability) }.run(stop).await;
+    }
+
+    async fn tell(&self, stop: &CancellationToken) {
+        let relay = VerdictRelay::new(Arc::clone(&self.station.sessions), self.verdicts.clone());
+        relay.run(stop, &self.availability).await;
     }
 
     async fn consume(&self, stop: &CancellationToken, hard_stop: &CancellationToken) {

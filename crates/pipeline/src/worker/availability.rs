@@ -87,6 +87,11 @@ impl Availability {
         self.state().losses += 1;
     }
 
+    /// Whether consumption pauses, or has not begun yet.
+    pub fn is_paused(&self) -> bool {
+        self.state().is_lost()
+    }
+
     /// Returns when every dependency answers, asking again and again with growing pauses.
     pub(crate) async fn wait(&self) {
         let mut told = String::new();
@@ -148,7 +153,7 @@ async fn answer<T, E: Error>(name: &str, question: impl Future<Output = Result<T
 }
 
 /// Half of the pause is fixed and half drawn, so that replicas do not come back in step.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let drawn = RandomState::new().hash_one(pause) % 1000;
     let thousandths = u32::try_from(drawn).unwrap_or(0);

@@ -10,4 +10,5 @@ mod overwrites;
 mod relaying;
 mod rig;
 mod sweeping;
+mod telling;
 mod verdicts;

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use lazaret_core::{
     Action, BucketName, Finding, HoldReason, NewSession, ObjectEvent, ObjectId, ObjectKey, Policy, PolicySet,
     QuarantineKey, ScannerName, Session, SessionState, UploadId, VersionId, WorkerId,
-    ports::{AuditRecord, ObjectHead, Queue, ScanError, Scanner, SessionStore},
+    ports::{AuditRecord, EventSink, ObjectHead, Queue, ScanError, Scanner, SessionStore},
 };
 use lazaret_pipeline::{
-    Bus, Message, Passage, PassageError, Passed, ScannerSlot, Station, StationSettings, Worker, WorkerSettings,
+    Bus, Message, Passage, PassageError, Passed, ScannerSlot, Station, StationSettings, Verdicts, Worker,
+    WorkerSettings,
 };
 use lazaret_queue::{EmbeddedQueue, EmbeddedSettings};
 use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
@@ -24,6 +25,8 @@ use uuid::Uuid;
 
 pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const PUBLISHED: &str = "published";
+/// In whose name verdicts are told.
+pub(crate) const SOURCE: &str = "urn:lazaret:test";
 /// A lease that no test outlives.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
 /// How long a condition may take to come true.
@@ -297,7 +300,17 @@ impl Running {
         concurrency: usize,
         drain_timeout: Duration,
     ) -> Self {
-        let worker = Worker::new(Arc::clone(station), bus(queue), WorkerSettings { concurrency, drain_timeout });
+        Self::start_worker(Worker::new(Arc::clone(station), bus(queue), WorkerSettings { concurrency, drain_timeout }))
+    }
+
+    /// A worker that tells its verdicts.
+    pub(crate) fn start_telling(station: &Arc<Station>, queue: Arc<dyn Queue>, sink: Arc<dyn EventSink>) -> Self {
+        let settings = WorkerSettings { concurrency: 4, drain_timeout: LONG };
+        let verdicts = Verdicts { sink, source: SOURCE.to_owned() };
+        Self::start_worker(Worker::new(Arc::clone(station), bus(queue), settings).with_verdicts(verdicts))
+    }
+
+    pub(crate) fn start_worker(worker: Worker) -> Self {
         let stop = CancellationToken::new();
         let running = worker.run(stop.clone());
         #[expect(clippy::disallowed_methods, reason = "aborted when it is dropped")]
