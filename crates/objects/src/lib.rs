@@ -3,5 +3,5 @@
 pub mod s3;
 pub mod spool;
 
-pub use s3::{Checksums, S3Settings, S3Store, ServerSideEncryption, Timeouts};
+pub use s3::{Capabilities, Capability, Checksums, Honoured, S3Settings, S3Store, ServerSideEncryption, Timeouts};
 pub use spool::{Spool, SpoolError, SpoolReservation, SpoolSettings, SpoolWriter};

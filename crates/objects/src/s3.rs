@@ -1,13 +1,19 @@
 //! The object store port on aws-sdk-s3.
 
 mod body;
+mod capabilities;
 mod failure;
 mod listing;
+mod probe;
 mod publish;
 mod read;
 mod settings;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_config::{AppName, BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
@@ -26,6 +32,7 @@ use lazaret_core::{
 use crate::Spool;
 use failure::Asked;
 
+pub use capabilities::{Capabilities, Capability, Honoured};
 pub use settings::{Checksums, S3Settings, ServerSideEncryption, Timeouts};
 
 /// Requests are tried this often; what still fails is up to the worker, which can wait for longer.
@@ -41,6 +48,8 @@ pub struct S3Store {
     checksums: Checksums,
     sse: Option<ServerSideEncryption>,
     timeouts: Timeouts,
+    /// What the last probe found.
+    capabilities: RwLock<Capabilities>,
     /// Longer objects are uploaded in parts.
     multipart_above_bytes: u64,
     /// The most entries of one page of a listing. None: as many as the store gives.
@@ -102,6 +111,7 @@ impl S3Store {
             checksums: settings.checksums,
             sse: settings.sse,
             timeouts: settings.timeouts,
+            capabilities: RwLock::default(),
             multipart_above_bytes: publish::MULTIPART_ABOVE_BYTES,
             page_size: None,
         }
@@ -128,7 +138,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn read_back(&self, bucket: &BucketName, key: &PublishedKey) -> Result<Option<ReadBack>, StoreError> {
-        self.read_object(bucket, key.as_key()).await
+        self.read_object(bucket, key.as_key(), None).await
     }
 
     async fn delete(

@@ -152,7 +152,8 @@ fn difference(read_back: &ReadBack, bytes: &Spooled, headers: &PublishHeaders) -
     if !read_back.metadata.iter().cloned().eq(written) {
         return Some("other metadata came back than was written".to_owned());
     }
-    None
+    let (name, value) = read_back.unexpected.first()?;
+    Some(format!("{name} {value:?} came back, which was not written"))
 }
 
 #[cfg(test)]

@@ -84,6 +84,9 @@ pub struct ReadBack {
     pub cache_control: Option<String>,
     /// User metadata, sorted by name.
     pub metadata: Vec<(String, String)>,
+    /// What came with it beside those and changes how the object is read or kept: `Content-Encoding`,
+    /// `Content-Language`, `Expires`, a redirect, tags, or another encryption than the store was asked for.
+    pub unexpected: Vec<(&'static str, String)>,
 }
 
 /// One object of a listing.

@@ -73,8 +73,7 @@ impl Asked {
         let passing = match error {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
             SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                status >= 500 || status == 429 || answer.err().code().is_some_and(|code| PASSING.contains(&code))
+                passes(answer.raw().status().as_u16(), answer.err().code().unwrap_or_default())
             }
             _ => false,
         };
@@ -114,6 +113,11 @@ fn no_credentials(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
+/// Whether an answer with this status and code comes to everybody for a while.
+pub(super) fn passes(status: u16, code: &str) -> bool {
+    status >= 500 || status == 429 || PASSING.contains(&code)
+}
+
 /// The code of an answer and its status; none where no answer came.
 pub(super) fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<(u16, &str)> {
     match error {
@@ -131,7 +135,7 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
 }
 
 /// Code, message and status of an answer; the chain of causes where none came.
-fn in_one_line<E>(error: &SdkError<E, HttpResponse>) -> String
+pub(super) fn in_one_line<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: Error + ProvideErrorMetadata + 'static,
 {

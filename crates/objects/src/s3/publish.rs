@@ -4,7 +4,9 @@ use std::{collections::HashMap, ops::Range};
 
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::{
-    config::{Builder, StalledStreamProtectionConfig},
+    config::{Builder, StalledStreamProtectionConfig, http::HttpResponse},
+    error::SdkError,
+    operation::copy_object::CopyObjectError,
     types::{
         ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MetadataDirective,
         ServerSideEncryption as SdkEncryption, TaggingDirective,
@@ -12,14 +14,14 @@ use aws_sdk_s3::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lazaret_core::{
-    Sha256Digest, Spooled, VersionId,
+    BucketName, PublishedKey, Sha256Digest, Spooled, VersionId,
     error::chain,
-    ports::{ObjectHead, PublishRequest, PublishSource, StoreError},
+    ports::{ObjectHead, PublishHeaders, PublishRequest, PublishSource, StoreError},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::debug;
 
-use super::{Checksums, S3Store, ServerSideEncryption, body, failure::Asked};
+use super::{Checksums, Honoured, S3Store, ServerSideEncryption, body, failure::Asked};
 
 /// The longest object that one `CopyObject` takes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
@@ -39,9 +41,12 @@ const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 
 impl S3Store {
     pub(super) async fn publish_object(&self, request: &PublishRequest<'_>) -> Result<(), StoreError> {
+        let capabilities = self.capabilities();
         let spooled = match request.source {
             PublishSource::AsIs { spooled, object } => {
+                // What nobody has proved, or nobody could, is not used: the spool has the scanned bytes.
                 if let Some(version) = pinned_version(object)
+                    && capabilities.copies_versions()
                     && object.size <= MAX_COPY_BYTES
                     && self.copy(request, object, version).await?
                 {
@@ -51,7 +56,7 @@ impl S3Store {
             }
             PublishSource::Transformed { spooled } => spooled,
         };
-        if spooled.len() > self.multipart_above_bytes {
+        if spooled.len() > self.multipart_above_bytes && capabilities.multipart != Honoured::No {
             self.put_in_parts(request, spooled).await
         } else {
             self.put(request, spooled).await
@@ -66,18 +71,36 @@ impl S3Store {
         version: &VersionId,
     ) -> Result<bool, StoreError> {
         let asked = asked("copy to", request);
-        let source = format!(
-            "{}?versionId={}",
-            utf8_percent_encode(&format!("{}/{}", object.bucket, object.key), COPY_SOURCE),
-            utf8_percent_encode(version.as_str(), COPY_SOURCE)
-        );
-        let headers = request.headers;
+        let sent = self.send_copy(request.bucket, request.key, request.headers, object, Some(version)).await;
+        let Err(error) = sent else { return Ok(true) };
+        match asked.failed(&*error) {
+            error @ StoreError::Unavailable { .. } => Err(error),
+            error => {
+                debug!(object = asked.object, error = chain(&error), "no copy at the store, uploading instead");
+                Ok(false)
+            }
+        }
+    }
+
+    /// A copy of `object` with these headers and nothing of the client's; of whatever is newest where `version` is none.
+    pub(super) async fn send_copy(
+        &self,
+        bucket: &BucketName,
+        key: &PublishedKey,
+        headers: &PublishHeaders,
+        object: &ObjectHead,
+        version: Option<&VersionId>,
+    ) -> Result<(), Box<SdkError<CopyObjectError, HttpResponse>>> {
+        let mut source = utf8_percent_encode(&format!("{}/{}", object.bucket, object.key), COPY_SOURCE).to_string();
+        if let Some(version) = version {
+            source.push_str("?versionId=");
+            source.extend(utf8_percent_encode(version.as_str(), COPY_SOURCE));
+        }
         let (sse, kms_key) = self.encryption();
-        let sent = self
-            .client
+        self.client
             .copy_object()
-            .bucket(request.bucket.as_str())
-            .key(request.key.as_key().as_str())
+            .bucket(bucket.as_str())
+            .key(key.as_key().as_str())
             .copy_source(source)
             .copy_source_if_match(format!("\"{}\"", object.etag))
             .metadata_directive(MetadataDirective::Replace)
@@ -86,7 +109,7 @@ impl S3Store {
             .content_type(headers.content_type.as_str())
             .content_disposition(&headers.content_disposition)
             .cache_control(&headers.cache_control)
-            .set_metadata(Some(metadata(request)))
+            .set_metadata(Some(metadata(headers)))
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms_key)
             .customize()
@@ -95,15 +118,8 @@ impl S3Store {
                 self.patience(object.size).stalled_stream_protection(StalledStreamProtectionConfig::disabled()),
             )
             .send()
-            .await;
-        let Err(error) = sent else { return Ok(true) };
-        match asked.failed(&error) {
-            error @ StoreError::Unavailable { .. } => Err(error),
-            error => {
-                debug!(object = asked.object, error = chain(&error), "no copy at the store, uploading instead");
-                Ok(false)
-            }
-        }
+            .await?;
+        Ok(())
     }
 
     async fn put(&self, request: &PublishRequest<'_>, spooled: &Spooled) -> Result<(), StoreError> {
@@ -116,7 +132,7 @@ impl S3Store {
             .content_type(headers.content_type.as_str())
             .content_disposition(&headers.content_disposition)
             .cache_control(&headers.cache_control)
-            .set_metadata(Some(metadata(request)))
+            .set_metadata(Some(metadata(headers)))
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms_key)
             .set_checksum_sha256(self.checksum(spooled.sha256()))
@@ -143,7 +159,7 @@ impl S3Store {
             .content_type(headers.content_type.as_str())
             .content_disposition(&headers.content_disposition)
             .cache_control(&headers.cache_control)
-            .set_metadata(Some(metadata(request)))
+            .set_metadata(Some(metadata(headers)))
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms_key)
             .set_checksum_algorithm(algorithm)
@@ -215,7 +231,7 @@ impl S3Store {
         (self.checksums == Checksums::WhenSupported).then(|| STANDARD.encode(digest.as_bytes()))
     }
 
-    fn encryption(&self) -> (Option<SdkEncryption>, Option<String>) {
+    pub(super) fn encryption(&self) -> (Option<SdkEncryption>, Option<String>) {
         match &self.sse {
             None => (None, None),
             Some(ServerSideEncryption::Aes256) => (Some(SdkEncryption::Aes256), None),
@@ -240,8 +256,8 @@ fn pinned_version(object: &ObjectHead) -> Option<&VersionId> {
     object.version.as_ref().filter(|version| version.as_str() != "null")
 }
 
-fn metadata(request: &PublishRequest<'_>) -> HashMap<String, String> {
-    request.headers.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+fn metadata(headers: &PublishHeaders) -> HashMap<String, String> {
+    headers.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 /// The ranges of an upload in parts, all of one length but the last.

@@ -82,9 +82,11 @@ impl S3Store {
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<&VersionId>,
     ) -> Result<Option<ReadBack>, StoreError> {
         let asked = Asked::new("GET", format_args!("{bucket}/{key}"));
-        let mut answer = match self.client.get_object().bucket(bucket.as_str()).key(key.as_str()).send().await {
+        let request = self.client.get_object().bucket(bucket.as_str()).key(key.as_str());
+        let mut answer = match request.set_version_id(version.map(|version| version.as_str().to_owned())).send().await {
             Ok(answer) => answer,
             Err(error) if failure::is_missing(&error) => return Ok(None),
             Err(error) => return Err(asked.failed(&error)),
@@ -100,6 +102,7 @@ impl S3Store {
         if size != announced {
             return Err(asked.body(format!("{size} of {announced} bytes came")));
         }
+        let unexpected = self.unexpected(&answer);
         let mut metadata: Vec<_> = answer.metadata.take().unwrap_or_default().into_iter().collect();
         metadata.sort();
         Ok(Some(ReadBack {
@@ -109,7 +112,25 @@ impl S3Store {
             content_disposition: answer.content_disposition,
             cache_control: answer.cache_control,
             metadata,
+            unexpected,
         }))
+    }
+
+    /// What a published object does not have, and encryption other than it was asked for.
+    fn unexpected(&self, answer: &GetObjectOutput) -> Vec<(&'static str, String)> {
+        let tags = answer.tag_count().filter(|count| *count > 0).map(|count| count.to_string());
+        let encryption = self.encryption().0.filter(|asked| answer.server_side_encryption() != Some(asked)).map(|_| {
+            answer.server_side_encryption().map_or_else(|| "none".to_owned(), |found| found.as_str().to_owned())
+        });
+        let found = [
+            ("Content-Encoding", answer.content_encoding().map(str::to_owned)),
+            ("Content-Language", answer.content_language().map(str::to_owned)),
+            ("Expires", answer.expires_string().map(str::to_owned)),
+            ("x-amz-website-redirect-location", answer.website_redirect_location().map(str::to_owned)),
+            ("x-amz-tagging-count", tags),
+            ("x-amz-server-side-encryption", encryption),
+        ];
+        found.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?))).collect()
     }
 
     /// The next bytes of a body, or its end. A body may be slow, but it may not stand still.

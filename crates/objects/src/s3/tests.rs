@@ -1,5 +1,7 @@
 //! Against a real server (`LAZARET_TEST_S3_ENDPOINT`) and against answers that no good server gives.
 
+mod dishonest;
+mod probing;
 mod scripted;
 
 use std::{
@@ -32,8 +34,14 @@ struct Rig {
 
 impl Rig {
     async fn new(checksums: Checksums, versioned: bool) -> Self {
-        let endpoint = std::env::var("LAZARET_TEST_S3_ENDPOINT")
-            .expect("LAZARET_TEST_S3_ENDPOINT must name an S3 server; `cargo xtask test` starts one");
+        Self::at("LAZARET_TEST_S3_ENDPOINT", checksums, versioned).await
+    }
+
+    /// On the server that the environment names.
+    async fn at(variable: &str, checksums: Checksums, versioned: bool) -> Self {
+        let endpoint = std::env::var(variable);
+        let endpoint =
+            endpoint.unwrap_or_else(|_| panic!("{variable} must name an S3 server; `cargo xtask test` starts one"));
         let (store, dir) = store_with(S3Settings { checksums, ..settings_for(&endpoint) }).await;
         let bucket = new_bucket(&store, versioned).await;
         Self { store, bucket, endpoint, dir }
@@ -158,9 +166,23 @@ async fn an_upload_in_parts_reads_back_and_leaves_none_open() {
     }
 }
 
+/// What a probe of a store finds that copies versions.
+fn copying() -> RwLock<Capabilities> {
+    let yes = Honoured::Yes;
+    RwLock::new(Capabilities { versions: yes, pinned_copy: yes, metadata_replace: yes, ..Capabilities::default() })
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_with_copies_at_the_store() {
+    let mut rig = Rig::new(Checksums::WhenSupported, true).await;
+    rig.store.capabilities = copying();
+    conforms(rig.setup(true)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_copy_that_the_store_refuses_becomes_an_upload() {
-    let rig = Rig::new(Checksums::WhenSupported, true).await;
+    let mut rig = Rig::new(Checksums::WhenSupported, true).await;
+    rig.store.capabilities = copying();
     let head = rig.put("quarantine/gone", b"scanned").await;
     let bytes = rig.store.fetch(&head).await.unwrap();
     rig.store.delete(&rig.bucket, &head.key, head.version.as_ref()).await.unwrap();
@@ -172,7 +194,8 @@ async fn a_copy_that_the_store_refuses_becomes_an_upload() {
 
 #[tokio::test]
 async fn a_copy_takes_no_tags_of_the_client_along() {
-    let rig = Rig::new(Checksums::WhenSupported, true).await;
+    let mut rig = Rig::new(Checksums::WhenSupported, true).await;
+    rig.store.capabilities = copying();
     let head = rig.put("quarantine/tagged", b"scanned").await;
     let bytes = rig.store.fetch(&head).await.unwrap();
     let tag = Tag::builder().key("scan").value("clean").build().unwrap();

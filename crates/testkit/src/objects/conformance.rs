@@ -65,6 +65,7 @@ pub async fn conforms(setup: Setup<'_>) -> Result<()> {
     deleting_twice_succeeds(setup).await.with_context(case("deleting what is not there succeeds"))?;
     versions_come_newest_first(setup).await.with_context(case("versions come newest first"))?;
     a_listing_has_every_key_once(setup).await.with_context(case("a listing has every key once, in order"))?;
+    a_listing_begins_behind_any_key(setup).await.with_context(case("a listing begins behind any key"))?;
     open_uploads_are_listed_and_aborted(setup).await.with_context(case("open uploads are listed and aborted"))?;
     a_missing_bucket_is_refused(setup).await.with_context(case("a missing bucket is refused"))?;
     Ok(())
@@ -97,6 +98,7 @@ impl Setup<'_> {
         ensure!(back.cache_control.as_ref() == Some(&expected.cache_control), "{:?}", back.cache_control);
         let metadata: Vec<_> = expected.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         ensure!(back.metadata == metadata, "{:?}", back.metadata);
+        ensure!(back.unexpected.is_empty(), "{:?}", back.unexpected);
         Ok(())
     }
 }
@@ -261,6 +263,33 @@ async fn a_listing_has_every_key_once(setup: Setup<'_>) -> Result<()> {
     ensure!(keys == expected, "{keys:?}");
     ensure!(found.iter().all(|item| item.size == item.key.as_str().len() as u64), "a size is wrong");
     ensure!(found.iter().all(|item| item.modified_at.is_some()), "an item has no time");
+    Ok(())
+}
+
+async fn a_listing_begins_behind_any_key(setup: Setup<'_>) -> Result<()> {
+    let mut keys = ["after/a", "after/b +%2B", "after/c/d&<>", "after/c/é", "after/d?#", "after/e"];
+    keys.sort_unstable();
+    for key in keys {
+        setup.put(key, b"").await?;
+    }
+    let gone = setup.put("after/c/d+e%20f", b"").await?;
+    for version in [gone.version.as_ref(), None] {
+        setup.store.delete(setup.bucket, &gone.key, version).await?;
+    }
+    let prefix: Prefix = "after/".parse()?;
+    for after in keys.into_iter().chain([gone.key.as_str(), "after/", "after/zz", "aft", "b"]) {
+        let expected: Vec<_> = keys.into_iter().filter(|key| *key > after).collect();
+        let key: ObjectKey = after.parse()?;
+        let mut page = setup.store.list(setup.bucket, &prefix, ListFrom::After(&key)).await?;
+        let mut found = page.items;
+        while let Some(next) = page.next {
+            page = setup.store.list(setup.bucket, &prefix, ListFrom::Page(&next)).await?;
+            found.append(&mut page.items);
+            ensure!(found.len() <= keys.len(), "behind {after:?}, the listing does not end");
+        }
+        let found: Vec<_> = found.iter().map(|item| item.key.as_str()).collect();
+        ensure!(found == expected, "behind {after:?}: {found:?}");
+    }
     Ok(())
 }
 

@@ -321,6 +321,7 @@ impl ObjectStore for MemoryObjectStore {
                 content_disposition: headers.map(|headers| headers.content_disposition.clone()),
                 cache_control: headers.map(|headers| headers.cache_control.clone()),
                 metadata,
+                unexpected: Vec::new(),
             }))
         })
         .await

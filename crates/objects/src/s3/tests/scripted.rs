@@ -152,7 +152,8 @@ async fn a_copy_that_fails_behind_its_200_is_not_believed() {
     let body = "<Error><Code>InternalError</Code><Message>halfway</Message></Error>";
     let answer = format!("Content-Length: {}\r\nConnection: close", body.len());
     let server = Scripted::object(&answer, body, Then::Close).await;
-    let (store, _dir) = server.store().await;
+    let (mut store, _dir) = server.store().await;
+    store.capabilities = copying();
     let bytes = spooled(b"bytes").unwrap();
     let mut object = head_of(5);
     object.version = Some("v".parse().unwrap());
