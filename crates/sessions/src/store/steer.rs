@@ -1,12 +1,12 @@
 //! Sessions made, and moved by what arrives and by operators.
 
 use lazaret_core::{
-    NewSession, Session, SessionEvent, SessionState, StateName, UploadId,
+    NewSession, Session, SessionEvent, SessionState, StateName,
     ports::{OutboxKind, SessionStoreError},
 };
 
 use super::{
-    record::length,
+    record::{Record, length, text},
     write::{Change, Write},
 };
 use crate::payload;
@@ -15,8 +15,7 @@ use crate::payload;
 const PLATFORM: &str = "platform";
 
 pub(super) async fn create(mut write: Write, new: &NewSession) -> Result<Session, SessionStoreError> {
-    let failed = write.failed();
-    let inserted = sqlx::query(
+    let insert = sqlx::query(
         "insert into sessions (upload_id, object_id, tenant, bucket, key, file_name, declared_type, declared_size, \
          declared_sha256, state, created_at_ms, updated_at_ms, expires_at_ms) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12) on conflict do nothing",
@@ -25,18 +24,15 @@ pub(super) async fn create(mut write: Write, new: &NewSession) -> Result<Session
     .bind(new.object_id.to_string())
     .bind(new.tenant.as_str())
     .bind(new.bucket.as_str())
-    .bind(new.key.as_key().as_str())
+    .bind(text(new.key.as_key().as_str()))
     .bind(new.file_name.as_str())
     .bind(new.declared_type.as_str())
     .bind(length(new.declared_size)?)
     .bind(new.declared_sha256.map(|sha256| sha256.to_string()))
     .bind(StateName::Created.as_str())
     .bind(write.now_ms())
-    .bind(write.after(new.expires_in))
-    .execute(write.connection())
-    .await
-    .map_err(failed)?;
-    if inserted.rows_affected() == 0 {
+    .bind(write.after(new.expires_in));
+    if write.execute(insert).await? == 0 {
         return Err(SessionStoreError::Conflict { id: new.upload_id });
     }
     let session = write.load(new.upload_id).await?.session;
@@ -45,8 +41,10 @@ pub(super) async fn create(mut write: Write, new: &NewSession) -> Result<Session
     Ok(session)
 }
 
-pub(super) async fn mark_uploaded(mut write: Write, id: UploadId, actor: &str) -> Result<Session, SessionStoreError> {
-    let record = write.load(id).await?;
+pub(super) async fn mark_uploaded(
+    (mut write, record): (Write, Record),
+    actor: &str,
+) -> Result<Session, SessionStoreError> {
     if record.session.state.name() != StateName::Created {
         return Ok(record.session);
     }
@@ -56,20 +54,21 @@ pub(super) async fn mark_uploaded(mut write: Write, id: UploadId, actor: &str) -
     Ok(record.session)
 }
 
-pub(super) async fn finalize(mut write: Write, id: UploadId, actor: &str) -> Result<Session, SessionStoreError> {
-    let record = write.load(id).await?;
+pub(super) async fn finalize((mut write, record): (Write, Record), actor: &str) -> Result<Session, SessionStoreError> {
     if record.session.state.name() == StateName::Finalized {
         return Ok(record.session);
     }
     let change = Change { event: SessionEvent::Finalize, actor, detail: None, reports: &[] };
     let record = write.transition(record, change).await?;
-    write.announce(id, OutboxKind::Process, payload::process(&record.session)).await?;
+    write.announce(record.session.upload_id, OutboxKind::Process, payload::process(&record.session)).await?;
     write.commit().await?;
     Ok(record.session)
 }
 
-pub(super) async fn release(mut write: Write, id: UploadId, actor: &str) -> Result<Session, SessionStoreError> {
-    let mut record = write.load(id).await?;
+pub(super) async fn release(
+    (mut write, mut record): (Write, Record),
+    actor: &str,
+) -> Result<Session, SessionStoreError> {
     let body = payload::process(&record.session);
     let mut note = None;
     if let SessionState::Held(reason) = record.session.state {
@@ -83,15 +82,17 @@ pub(super) async fn release(mut write: Write, id: UploadId, actor: &str) -> Resu
     }
     let change = Change { event: SessionEvent::Release, actor, detail: note.as_deref(), reports: &[] };
     let record = write.transition(record, change).await?;
-    write.announce(id, OutboxKind::Process, body).await?;
+    write.announce(record.session.upload_id, OutboxKind::Process, body).await?;
     write.commit().await?;
     Ok(record.session)
 }
 
-pub(super) async fn reject_held(mut write: Write, id: UploadId, actor: &str) -> Result<Session, SessionStoreError> {
-    let record = write.load(id).await?;
+pub(super) async fn reject_held(
+    (mut write, record): (Write, Record),
+    actor: &str,
+) -> Result<Session, SessionStoreError> {
     let detail = record.session.detail.clone();
-    let reports = write.reports(id, record.fence).await?;
+    let reports = write.reports(record.session.upload_id, record.fence).await?;
     let change = Change { event: SessionEvent::RejectHeld, actor, detail: detail.as_deref(), reports: &reports };
     let record = write.transition(record, change).await?;
     write.commit().await?;

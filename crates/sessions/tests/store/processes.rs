@@ -1,4 +1,4 @@
-//! Several processes on one file, and a process that is killed while it writes.
+//! Several processes on one database, and a process that is killed while it writes.
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +12,16 @@ use lazaret_core::{
     UploadId,
     ports::{SessionStore, Settled},
 };
-use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
+use lazaret_sessions::{SqlSessionStore, StoreOptions};
 use lazaret_testkit::sessions::{self, OVER};
+
+use crate::database::{Database, Engine, on_both};
+
+on_both!(
+    processes_share_a_database,
+    committed_attempts_survive_a_kill,
+    abandoned_leases_are_free_at_once_and_their_attempts_stay_counted,
+);
 
 const URL: &str = "LAZARET_TEST_SESSIONS_URL";
 const SESSION: &str = "LAZARET_TEST_SESSION";
@@ -25,7 +33,7 @@ const ATTEMPTS: &str = "LAZARET_TEST_ATTEMPTS";
 async fn child() -> Result<()> {
     let Ok(url) = std::env::var(URL) else { return Ok(()) };
     let id: UploadId = std::env::var(SESSION)?.parse()?;
-    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    let store = SqlSessionStore::open(&url, &StoreOptions::default()).await?;
     for _ in 0..std::env::var(ATTEMPTS)?.parse::<u32>()? {
         let (_, fence) = sessions::begin(&store, id, OVER).await?;
         println!("fence {fence}");
@@ -35,7 +43,7 @@ async fn child() -> Result<()> {
 
 fn start(url: &str, id: UploadId, attempts: u32) -> Result<Child> {
     Command::new(std::env::current_exe()?)
-        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "processes::child", "--ignored", "--nocapture", "--test-threads=1"])
         .env(URL, url)
         .env(SESSION, id.to_string())
         .env(ATTEMPTS, attempts.to_string())
@@ -50,14 +58,12 @@ fn fences(child: &mut Child) -> Result<impl Iterator<Item = i64> + use<>> {
     Ok(lines.map_while(Result::ok).filter_map(|line| line.split_once("fence ")?.1.trim().parse().ok()))
 }
 
-#[tokio::test]
-async fn processes_share_a_file() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = format!("sqlite:{}", folder.path().join("lazaret.db").display());
-    migrate(&url).await?;
-    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+async fn processes_share_a_database(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let url = database.url();
+    let store = database.open().await?;
     let id = sessions::created(&store).await?.upload_id;
-    let mut children = (0..3).map(|_| start(&url, id, 25)).collect::<Result<Vec<_>>>()?;
+    let mut children = (0..3).map(|_| start(url, id, 25)).collect::<Result<Vec<_>>>()?;
     let mut seen = Vec::new();
     for child in &mut children {
         seen.extend(fences(child)?);
@@ -69,24 +75,22 @@ async fn processes_share_a_file() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn committed_attempts_survive_a_kill() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = format!("sqlite:{}", folder.path().join("lazaret.db").display());
-    migrate(&url).await?;
-    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+async fn committed_attempts_survive_a_kill(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let url = database.url();
+    let store = database.open().await?;
     let id = sessions::created(&store).await?.upload_id;
     store.close().await;
     let mut told = Vec::new();
     for round in 1..=3 {
-        let mut child = start(&url, id, 1_000_000)?;
+        let mut child = start(url, id, 1_000_000)?;
         let mut said = fences(&mut child)?;
         told.extend(said.by_ref().take(round * 5));
         child.kill()?;
         child.wait()?;
         told.extend(said);
     }
-    let store = SqliteSessionStore::open(&url, &SqliteOptions::default()).await?;
+    let store = database.open().await?;
     let kept: BTreeSet<i64> = store.history(id).await?.attempts.iter().map(|attempt| attempt.fence.0).collect();
     assert!(told.len() >= 30, "{told:?}");
     assert!(told.iter().all(|fence| kept.contains(fence)), "{told:?} were told, {kept:?} were kept");
@@ -94,9 +98,9 @@ async fn committed_attempts_survive_a_kill() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn abandoned_leases_are_free_at_once_and_their_attempts_stay_counted() -> Result<()> {
-    let store = SqliteSessionStore::open("sqlite::memory:", &SqliteOptions::default()).await?;
+async fn abandoned_leases_are_free_at_once_and_their_attempts_stay_counted(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let store = database.open().await?;
     let id = sessions::created(&store).await?.upload_id;
     let (_, first) = sessions::begin(&store, id, Duration::from_hours(1)).await?;
     sessions::settled(&store, &sessions::publish()?).await?;

@@ -5,36 +5,30 @@ use std::time::Duration;
 use lazaret_core::{
     BucketName, ObjectEvent, ObjectKey, Session, SessionEvent, Timestamp, UploadId, ports::SessionStoreError,
 };
-use sqlx::{SqlitePool, sqlite::SqliteRow};
+use sqlx::any::AnyRow;
 
 use super::{
-    record::{Record, length, unknown},
-    write::{Change, NOW, Write, milliseconds},
+    record::{Record, length, text, unknown},
+    write::{Change, Write, milliseconds},
 };
-use crate::error::failed;
+use crate::call::Call;
 
 /// How the sweeper signs the audit trail.
 const SWEEPER: &str = "sweeper";
 
-pub(super) async fn overdue(readers: &SqlitePool, limit: u32) -> Result<Vec<Session>, SessionStoreError> {
-    let failed = failed("list overdue sessions");
-    let mut reader = readers.acquire().await.map_err(&failed)?;
-    let now_ms: i64 = sqlx::query_scalar(NOW).fetch_one(&mut *reader).await.map_err(&failed)?;
-    let rows = sqlx::query(
+pub(super) async fn overdue(mut call: Call, limit: u32) -> Result<Vec<Session>, SessionStoreError> {
+    let now_ms = call.now_ms().await?;
+    let query = sqlx::query(
         "select * from sessions where state in ('created', 'uploaded', 'finalized') and expires_at_ms <= $1 \
          and (lease_until_ms is null or lease_until_ms <= $1) order by expires_at_ms, upload_id limit $2",
     )
     .bind(now_ms)
-    .bind(i64::from(limit))
-    .fetch_all(&mut *reader)
-    .await
-    .map_err(failed)?;
-    sessions(&rows)
+    .bind(i64::from(limit));
+    sessions(&call.rows(query).await?)
 }
 
 /// Asks again under the write lock, so that nothing a worker or an uploader did meanwhile is overlooked.
-pub(super) async fn expire(mut write: Write, seen: &Session) -> Result<bool, SessionStoreError> {
-    let record = write.load(seen.upload_id).await?;
+pub(super) async fn expire((mut write, record): (Write, Record), seen: &Session) -> Result<bool, SessionStoreError> {
     let now_ms = write.now_ms();
     let due = record.session.expires_at.as_millisecond() <= now_ms;
     if record.session != *seen || record.session.state.is_settled() || !due || record.protected_ms(now_ms).is_some() {
@@ -47,62 +41,50 @@ pub(super) async fn expire(mut write: Write, seen: &Session) -> Result<bool, Ses
 }
 
 pub(super) async fn removable(
-    readers: &SqlitePool,
+    mut call: Call,
     retain_rejected: Duration,
     limit: u32,
 ) -> Result<Vec<Session>, SessionStoreError> {
-    let failed = failed("list removable originals");
-    let mut reader = readers.acquire().await.map_err(&failed)?;
-    let now_ms: i64 = sqlx::query_scalar(NOW).fetch_one(&mut *reader).await.map_err(&failed)?;
-    let rows = sqlx::query(
+    let now_ms = call.now_ms().await?;
+    let query = sqlx::query(
         "select * from sessions where original_deleted_at_ms is null and (state in ('published', 'revoked', 'expired') \
          or (state = 'rejected' and updated_at_ms <= $1)) order by updated_at_ms, upload_id limit $2",
     )
     .bind(now_ms.saturating_sub(milliseconds(retain_rejected)))
-    .bind(i64::from(limit))
-    .fetch_all(&mut *reader)
-    .await
-    .map_err(failed)?;
-    sessions(&rows)
+    .bind(i64::from(limit));
+    sessions(&call.rows(query).await?)
 }
 
-fn sessions(rows: &[SqliteRow]) -> Result<Vec<Session>, SessionStoreError> {
+fn sessions(rows: &[AnyRow]) -> Result<Vec<Session>, SessionStoreError> {
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
 }
 
 /// The first deletion is the one that is remembered.
 pub(super) async fn record_original_deleted(mut write: Write, id: UploadId) -> Result<(), SessionStoreError> {
-    let failed = write.failed();
-    let updated = sqlx::query(
+    let update = sqlx::query(
         "update sessions set original_deleted_at_ms = coalesce(original_deleted_at_ms, $1) where upload_id = $2",
     )
     .bind(write.now_ms())
-    .bind(id.to_string())
-    .execute(write.connection())
-    .await
-    .map_err(failed)?;
-    if updated.rows_affected() == 0 {
+    .bind(id.to_string());
+    if write.execute(update).await? == 0 {
         return Err(unknown(id)());
     }
     write.commit().await
 }
 
 pub(super) async fn record_orphan(mut write: Write, event: &ObjectEvent) -> Result<(), SessionStoreError> {
-    let failed = write.failed();
-    sqlx::query(
+    let insert = sqlx::query(
         "insert into orphans (bucket, key, version, etag, size, occurred_at_ms, seen_at_ms) \
          values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
     )
     .bind(event.bucket.as_str())
-    .bind(event.key.as_str())
-    .bind(event.version.as_ref().map_or("", |version| version.as_str()))
-    .bind(event.etag.as_ref().map_or("", |etag| etag.as_str()))
+    .bind(text(event.key.as_str()))
+    .bind(event.version.as_ref().map_or_else(String::new, |version| text(version.as_str())))
+    .bind(event.etag.as_ref().map_or_else(String::new, |etag| text(etag.as_str())))
     .bind(event.size.map(length).transpose()?)
     .bind(event.occurred_at.map(Timestamp::as_millisecond))
-    .bind(write.now_ms())
-    .execute(write.connection())
-    .await
-    .map_err(failed)?;
+    .bind(write.now_ms());
+    write.execute(insert).await?;
     write.commit().await
 }
 
@@ -111,13 +93,11 @@ pub(super) async fn record_orphan_swept(
     bucket: &BucketName,
     key: &ObjectKey,
 ) -> Result<(), SessionStoreError> {
-    let failed = write.failed();
-    sqlx::query("update orphans set swept_at_ms = $1 where bucket = $2 and key = $3 and swept_at_ms is null")
-        .bind(write.now_ms())
-        .bind(bucket.as_str())
-        .bind(key.as_str())
-        .execute(write.connection())
-        .await
-        .map_err(failed)?;
+    let update =
+        sqlx::query("update orphans set swept_at_ms = $1 where bucket = $2 and key = $3 and swept_at_ms is null")
+            .bind(write.now_ms())
+            .bind(bucket.as_str())
+            .bind(text(key.as_str()));
+    write.execute(update).await?;
     write.commit().await
 }

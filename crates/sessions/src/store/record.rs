@@ -6,7 +6,7 @@ use lazaret_core::{
     Fence, HoldReason, InvalidValue, ObjectKey, PublishedKey, PublishedObject, QuarantineKey, Reason, Session,
     SessionState, SourceObject, StateName, Timestamp, UploadId, WorkerId, ports::SessionStoreError,
 };
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Any, Row, any::AnyRow};
 
 use crate::error::{corrupt, failed, invalid};
 
@@ -30,13 +30,19 @@ pub(super) struct Lease {
 }
 
 impl Record {
-    pub(super) fn read(row: &SqliteRow) -> Result<Self, SessionStoreError> {
+    pub(super) fn read(row: &AnyRow) -> Result<Self, SessionStoreError> {
         let lease = match (optional(row, "lease_worker")?, get(row, "lease_until_ms")?) {
             (Some(worker), Some(until_ms)) => Some(Lease { worker: WorkerId::new(worker), until_ms }),
             (None, None) => None,
             (worker, _) => return Err(corrupt(format!("lease_worker {worker:?} without the other half of its lease"))),
         };
         Ok(Self { session: session(row)?, fence: Fence(get(row, "fence")?), lease, policy: optional(row, "policy")? })
+    }
+
+    /// The lease that a write with this fence needs: the session's newest, and not given up. One that ran out and that
+    /// nobody took over still counts: nobody else can have done anything meanwhile.
+    pub(super) fn leased(&self, fence: Fence) -> Option<&Lease> {
+        self.lease.as_ref().filter(|_| self.fence == fence)
     }
 
     /// For how many milliseconds more a live lease protects the session.
@@ -46,7 +52,7 @@ impl Record {
     }
 }
 
-fn session(row: &SqliteRow) -> Result<Session, SessionStoreError> {
+fn session(row: &AnyRow) -> Result<Session, SessionStoreError> {
     Ok(Session {
         upload_id: parsed(row, "upload_id")?,
         object_id: parsed(row, "object_id")?,
@@ -69,7 +75,7 @@ fn session(row: &SqliteRow) -> Result<Session, SessionStoreError> {
     })
 }
 
-fn state(row: &SqliteRow) -> Result<SessionState, SessionStoreError> {
+fn state(row: &AnyRow) -> Result<SessionState, SessionStoreError> {
     Ok(match parsed::<StateName>(row, "state")? {
         StateName::Created => SessionState::Created,
         StateName::Uploaded => SessionState::Uploaded,
@@ -86,11 +92,11 @@ fn hold_reason(code: String) -> Result<HoldReason, SessionStoreError> {
     HoldReason::try_from(code).map_err(invalid("reason"))
 }
 
-fn overrides(row: &SqliteRow) -> Result<Vec<HoldReason>, SessionStoreError> {
+fn overrides(row: &AnyRow) -> Result<Vec<HoldReason>, SessionStoreError> {
     from_json(&get::<String>(row, "overrides")?)
 }
 
-fn published(row: &SqliteRow) -> Result<PublishedObject, SessionStoreError> {
+fn published(row: &AnyRow) -> Result<PublishedObject, SessionStoreError> {
     Ok(PublishedObject {
         bucket: parsed(row, "published_bucket")?,
         key: PublishedKey::from_key(parsed::<ObjectKey>(row, "published_key")?),
@@ -100,7 +106,7 @@ fn published(row: &SqliteRow) -> Result<PublishedObject, SessionStoreError> {
     })
 }
 
-fn source(row: &SqliteRow) -> Result<Option<SourceObject>, SessionStoreError> {
+fn source(row: &AnyRow) -> Result<Option<SourceObject>, SessionStoreError> {
     let Some(etag) = parsed_if(row, "source_etag")? else { return Ok(None) };
     Ok(Some(SourceObject {
         version: parsed_if(row, "source_version")?,
@@ -124,30 +130,35 @@ pub(super) fn published_of(state: &SessionState) -> Option<&PublishedObject> {
     }
 }
 
-pub(super) fn get<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T, SessionStoreError>
+pub(super) fn get<'r, T>(row: &'r AnyRow, column: &str) -> Result<T, SessionStoreError>
 where
-    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
 {
     row.try_get(column).map_err(failed("read a record"))
 }
 
-fn optional(row: &SqliteRow, column: &str) -> Result<Option<String>, SessionStoreError> {
+fn optional(row: &AnyRow, column: &str) -> Result<Option<String>, SessionStoreError> {
     get(row, column)
 }
 
-pub(super) fn parsed<T: FromStr<Err = InvalidValue>>(row: &SqliteRow, column: &str) -> Result<T, SessionStoreError> {
+pub(super) fn parsed<T: FromStr<Err = InvalidValue>>(row: &AnyRow, column: &str) -> Result<T, SessionStoreError> {
     get::<String>(row, column)?.parse().map_err(invalid(column))
 }
 
 pub(super) fn parsed_if<T: FromStr<Err = InvalidValue>>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &str,
 ) -> Result<Option<T>, SessionStoreError> {
     optional(row, column)?.map(|text| text.parse().map_err(invalid(column))).transpose()
 }
 
-fn bytes(row: &SqliteRow, column: &str) -> Result<u64, SessionStoreError> {
+fn bytes(row: &AnyRow, column: &str) -> Result<u64, SessionStoreError> {
     u64::try_from(get::<i64>(row, column)?).map_err(|error| corrupt(format!("{column}: {error}")))
+}
+
+/// Text from outside as the databases can hold it: PostgreSQL knows no NUL.
+pub(super) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// A length as the database can hold it.
@@ -155,11 +166,11 @@ pub(super) fn length(bytes: u64) -> Result<i64, SessionStoreError> {
     i64::try_from(bytes).map_err(|_| corrupt(format!("{bytes} bytes are more than the {} a record can hold", i64::MAX)))
 }
 
-pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, SessionStoreError> {
+pub(super) fn time(row: &AnyRow, column: &str) -> Result<Timestamp, SessionStoreError> {
     at(get(row, column)?)
 }
 
-pub(super) fn time_if(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, SessionStoreError> {
+pub(super) fn time_if(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, SessionStoreError> {
     get::<Option<i64>>(row, column)?.map(at).transpose()
 }
 

@@ -39,8 +39,8 @@ async fn migrating_creates_the_file_and_is_idempotent() -> Result<()> {
     let message = not_migrated(open(&url).await)?;
     assert!(message.contains("lazaret.db") && message.contains("lazaret migrate"), "{message}");
     assert!(!folder.path().join("lazaret.db").exists(), "opening made the file");
-    assert_eq!(migrate(&url).await?, MigrationReport { from: None, to: 1 });
-    assert_eq!(migrate(&url).await?, MigrationReport { from: Some(1), to: 1 });
+    assert_eq!(migrate(&url).await?, MigrationReport { from: None, to: 2 });
+    assert_eq!(migrate(&url).await?, MigrationReport { from: Some(2), to: 2 });
     let store = open(&url).await?;
     store.check().await?;
     store.close().await;
@@ -118,7 +118,7 @@ async fn a_check_needs_a_database_that_takes_writes() -> Result<()> {
     let answer = read_only.check().await;
     assert!(matches!(answer, Err(SessionStoreError::Unavailable { .. })), "{answer:?}");
 
-    let options = SqliteOptions { busy_timeout: Duration::from_millis(50), ..SqliteOptions::default() };
+    let options = SqliteOptions { timeout: Duration::from_millis(50), ..SqliteOptions::default() };
     let store = SqliteSessionStore::open(&url, &options).await?;
     let mut other = raw(&url).await?;
     let lock = other.begin_with("begin immediate").await?;

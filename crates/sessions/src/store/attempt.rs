@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use lazaret_core::{
-    Fence, Finding, HoldReason, ScanReport, SessionEvent, StateName, UploadId, WorkerId,
+    Fence, Finding, HoldReason, ScanReport, SessionEvent, StateName, WorkerId,
     ports::{Begun, Decision, Exhausted, SessionStoreError, Settled, Settlement},
 };
 
 use super::{
-    record::{Lease, Record},
+    record::{Lease, Record, get, text},
     write::{Change, Write},
 };
 use crate::error::corrupt;
@@ -32,14 +32,12 @@ impl Outcome {
 }
 
 pub(super) async fn begin(
-    mut write: Write,
-    id: UploadId,
+    (mut write, mut record): (Write, Record),
     worker: &WorkerId,
     lease: Duration,
     max_attempts: u32,
     finalize: bool,
 ) -> Result<Begun, SessionStoreError> {
-    let mut record = write.load(id).await?;
     if record.session.state.is_settled() {
         return Ok(Begun::Settled(record.session));
     }
@@ -61,15 +59,12 @@ pub(super) async fn begin(
     record.session.attempts += 1;
     record.lease = Some(Lease { worker: worker.clone(), until_ms: write.after(lease) });
     write.save(&record).await?;
-    let failed = write.failed();
-    sqlx::query("insert into attempts (upload_id, fence, worker, began_at_ms) values ($1, $2, $3, $4)")
-        .bind(id.to_string())
+    let insert = sqlx::query("insert into attempts (upload_id, fence, worker, began_at_ms) values ($1, $2, $3, $4)")
+        .bind(record.session.upload_id.to_string())
         .bind(record.fence.0)
-        .bind(worker.as_str())
-        .bind(write.now_ms())
-        .execute(write.connection())
-        .await
-        .map_err(failed)?;
+        .bind(text(worker.as_str()))
+        .bind(write.now_ms());
+    write.execute(insert).await?;
     write.commit().await?;
     Ok(Begun::Leased { fence: record.fence, attempt: record.session.attempts, session: record.session })
 }
@@ -81,14 +76,13 @@ async fn exhaust(
     max_attempts: u32,
 ) -> Result<Begun, SessionStoreError> {
     let attempts = record.session.attempts;
-    let failed = write.failed();
-    let last: Option<Option<String>> =
-        sqlx::query_scalar("select error from attempts where upload_id = $1 order by fence desc limit 1")
-            .bind(record.session.upload_id.to_string())
-            .fetch_optional(write.connection())
-            .await
-            .map_err(failed)?;
-    let last = last.flatten().unwrap_or_else(|| "ended without a word".to_owned());
+    let query = sqlx::query("select error from attempts where upload_id = $1 order by fence desc limit 1")
+        .bind(record.session.upload_id.to_string());
+    let last: Option<String> = match write.call().row(query).await? {
+        Some(row) => get(&row, "error")?,
+        None => None,
+    };
+    let last = last.unwrap_or_else(|| "ended without a word".to_owned());
     let detail = format!("{attempts} of {max_attempts} attempts failed; the last: {last}");
     record.session.detail = Some(detail.clone());
     let event = SessionEvent::Hold(HoldReason::AttemptsExhausted);
@@ -99,14 +93,12 @@ async fn exhaust(
 }
 
 pub(super) async fn renew(
-    mut write: Write,
-    id: UploadId,
+    (mut write, mut record): (Write, Record),
     fence: Fence,
     lease: Duration,
 ) -> Result<bool, SessionStoreError> {
-    let until_ms = write.after(lease);
-    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(false) };
-    record.lease = record.lease.map(|held| Lease { until_ms, ..held });
+    let Some(held) = record.leased(fence) else { return Ok(false) };
+    record.lease = Some(Lease { until_ms: write.after(lease), worker: held.worker.clone() });
     write.save(&record).await?;
     write.commit().await?;
     Ok(true)
@@ -114,13 +106,14 @@ pub(super) async fn renew(
 
 /// Ends the lease without a decision. The attempt stays counted unless it is `forgiven`.
 pub(super) async fn abandon(
-    mut write: Write,
-    id: UploadId,
+    (mut write, mut record): (Write, Record),
     fence: Fence,
     forgiven: bool,
     error: &str,
 ) -> Result<(), SessionStoreError> {
-    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(()) };
+    if record.leased(fence).is_none() {
+        return Ok(());
+    }
     record.lease = None;
     let outcome = if forgiven {
         record.session.attempts = record.session.attempts.saturating_sub(1);
@@ -129,30 +122,25 @@ pub(super) async fn abandon(
         Outcome::Failed
     };
     write.save(&record).await?;
-    end(&mut write, id, fence, outcome, Some(error)).await?;
+    end(&mut write, &record, outcome, Some(error)).await?;
     write.commit().await
 }
 
 /// Gives every lease up, without a decision and without an end of its attempt: nobody knows when that was.
 pub(super) async fn abandon_all(mut write: Write) -> Result<u64, SessionStoreError> {
-    let failed = write.failed();
-    let given_up =
-        sqlx::query("update sessions set lease_worker = null, lease_until_ms = null where lease_worker is not null")
-            .execute(write.connection())
-            .await
-            .map_err(failed)?;
+    let update =
+        sqlx::query("update sessions set lease_worker = null, lease_until_ms = null where lease_worker is not null");
+    let given_up = write.execute(update).await?;
     write.commit().await?;
-    Ok(given_up.rows_affected())
+    Ok(given_up)
 }
 
 pub(super) async fn settle(
-    mut write: Write,
-    id: UploadId,
+    (mut write, mut record): (Write, Record),
     fence: Fence,
     settlement: &Settlement,
 ) -> Result<Settled, SessionStoreError> {
-    let Some(mut record) = write.load_leased(id, fence).await? else { return Ok(Settled::Stale) };
-    let Some(Lease { worker, .. }) = record.lease.clone() else { return Ok(Settled::Stale) };
+    let Some(Lease { worker, .. }) = record.leased(fence).cloned() else { return Ok(Settled::Stale) };
     let (event, detail) = match &settlement.decision {
         Decision::Publish(object) => (SessionEvent::Publish(object.clone()), None),
         Decision::Reject { reason, detail } => (SessionEvent::Reject(*reason), Some(detail.as_str())),
@@ -166,7 +154,7 @@ pub(super) async fn settle(
     }
     let change = Change { event, actor: worker.as_str(), detail, reports: &settlement.reports };
     let record = write.transition(record, change).await?;
-    end(&mut write, id, fence, Outcome::Committed, None).await?;
+    end(&mut write, &record, Outcome::Committed, None).await?;
     write.commit().await?;
     Ok(Settled::Committed(Box::new(record.session)))
 }
@@ -178,8 +166,7 @@ async fn record_verdict(write: &mut Write, record: &Record, report: &ScanReport)
         Finding::Unscannable { .. } => "unscannable",
     };
     let sha256 = record.session.source.as_ref().and_then(|source| source.sha256);
-    let failed = write.failed();
-    sqlx::query(
+    let insert = sqlx::query(
         "insert into verdicts (upload_id, fence, at_ms, source_sha256, scanner, finding, report) \
          values ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -189,29 +176,24 @@ async fn record_verdict(write: &mut Write, record: &Record, report: &ScanReport)
     .bind(sha256.map(|sha256| sha256.to_string()))
     .bind(report.scanner.as_str())
     .bind(finding)
-    .bind(serde_json::to_string(report).map_err(corrupt)?)
-    .execute(write.connection())
-    .await
-    .map_err(failed)?;
+    .bind(serde_json::to_string(report).map_err(corrupt)?);
+    write.execute(insert).await?;
     Ok(())
 }
 
 async fn end(
     write: &mut Write,
-    id: UploadId,
-    fence: Fence,
+    record: &Record,
     outcome: Outcome,
     error: Option<&str>,
 ) -> Result<(), SessionStoreError> {
-    let failed = write.failed();
-    sqlx::query("update attempts set ended_at_ms = $1, result = $2, error = $3 where upload_id = $4 and fence = $5")
+    let update = "update attempts set ended_at_ms = $1, result = $2, error = $3 where upload_id = $4 and fence = $5";
+    let update = sqlx::query(update)
         .bind(write.now_ms())
         .bind(outcome.as_str())
-        .bind(error)
-        .bind(id.to_string())
-        .bind(fence.0)
-        .execute(write.connection())
-        .await
-        .map_err(failed)?;
+        .bind(error.map(text))
+        .bind(record.session.upload_id.to_string())
+        .bind(record.fence.0);
+    write.execute(update).await?;
     Ok(())
 }

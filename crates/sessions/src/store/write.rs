@@ -1,4 +1,4 @@
-//! The one way to change a session: a write transaction that holds the database's lock and its time.
+//! The one way to change a session: a transaction that holds its row and the database's time.
 
 use std::time::Duration;
 
@@ -6,21 +6,18 @@ use lazaret_core::{
     Fence, MediaType, Reason, ScanReport, Session, SessionEvent, StateName, UploadId, VersionId,
     ports::{OutboxKind, SessionStoreError},
 };
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::AssertSqlSafe;
 
-use super::record::{Record, at, from_json, get, length, published_of, unknown};
+use super::record::{Record, at, from_json, get, length, published_of, text, unknown};
 use crate::{
-    error::{corrupt, failed},
+    call::{Call, Query},
+    error::corrupt,
     payload,
 };
 
-/// The database's clock in milliseconds.
-pub(super) const NOW: &str = "select cast(round(unixepoch('subsec') * 1000) as integer)";
-
 /// A write transaction. Dropped without [`Write::commit`] it changes nothing.
 pub(super) struct Write {
-    tx: Transaction<'static, Sqlite>,
-    action: &'static str,
+    call: Call,
     now_ms: i64,
 }
 
@@ -35,11 +32,17 @@ pub(super) struct Change<'a> {
 }
 
 impl Write {
-    /// Takes the write lock first and the time after: no other writer's commit lies between the two.
-    pub(super) async fn begin(writer: &SqlitePool, action: &'static str) -> Result<Self, SessionStoreError> {
-        let mut tx = writer.begin_with("begin immediate").await.map_err(failed(action))?;
-        let now_ms = sqlx::query_scalar(NOW).fetch_one(&mut *tx).await.map_err(failed(action))?;
-        Ok(Self { tx, action, now_ms })
+    pub(super) async fn begin(mut call: Call) -> Result<Self, SessionStoreError> {
+        call.begin(call.dialect().begin()).await?;
+        let now_ms = call.now_ms().await?;
+        Ok(Self { call, now_ms })
+    }
+
+    /// Takes the session's lock first and the time after: no other writer's change of it lies between the two.
+    pub(super) async fn begin_on(mut call: Call, id: UploadId) -> Result<(Self, Record), SessionStoreError> {
+        call.begin(call.dialect().begin()).await?;
+        let (record, now_ms) = lock(&mut call, id).await?;
+        Ok((Self { call, now_ms }, record))
     }
 
     pub(super) const fn now_ms(&self) -> i64 {
@@ -51,37 +54,34 @@ impl Write {
         self.now_ms.saturating_add(milliseconds(duration))
     }
 
-    pub(super) fn failed(&self) -> impl Fn(sqlx::Error) -> SessionStoreError + use<> {
-        failed(self.action)
+    pub(super) const fn call(&mut self) -> &mut Call {
+        &mut self.call
     }
 
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.tx
+    /// How many rows it changed.
+    pub(super) async fn execute(&mut self, query: Query<'_>) -> Result<u64, SessionStoreError> {
+        self.call.execute(query).await
     }
 
     pub(super) async fn commit(self) -> Result<(), SessionStoreError> {
-        self.tx.commit().await.map_err(failed(self.action))
+        self.call.commit().await
     }
 
     pub(super) async fn load(&mut self, id: UploadId) -> Result<Record, SessionStoreError> {
-        let row = sqlx::query("select * from sessions where upload_id = $1")
-            .bind(id.to_string())
-            .fetch_optional(&mut *self.tx)
-            .await
-            .map_err(self.failed())?
-            .ok_or_else(unknown(id))?;
-        Record::read(&row)
+        Ok(lock(&mut self.call, id).await?.0)
     }
 
-    /// The session, if `fence` is its newest and its lease was not given up. A lease that ran out and that nobody
-    /// took over still counts: nobody else can have done anything meanwhile.
-    pub(super) async fn load_leased(
-        &mut self,
-        id: UploadId,
-        fence: Fence,
-    ) -> Result<Option<Record>, SessionStoreError> {
-        let record = self.load(id).await?;
-        Ok((record.fence == fence && record.lease.is_some()).then_some(record))
+    /// Writes something that is of no use but to show that it can be done. It waits for nobody: where others are at it
+    /// at this moment, a row is added.
+    pub(super) async fn prove(&mut self) -> Result<(), SessionStoreError> {
+        let lock = self.call.dialect().skip_locked();
+        let update = format!(
+            "update health set checked_at_ms = $1 where id = (select id from health order by id limit 1 {lock})"
+        );
+        if self.execute(sqlx::query(AssertSqlSafe(update)).bind(self.now_ms)).await? == 0 {
+            self.execute(sqlx::query("insert into health (checked_at_ms) values ($1)").bind(self.now_ms)).await?;
+        }
+        Ok(())
     }
 
     /// Moves the session on, saves the whole record, and writes the audit record and, for a settled state, the event.
@@ -114,7 +114,7 @@ impl Write {
         let source = session.source.as_ref();
         let published = published_of(&session.state);
         let overrides = serde_json::to_string(&session.overrides).map_err(corrupt)?;
-        let saved = sqlx::query(
+        let update = sqlx::query(
             "update sessions set state = $1, reason = $2, detail = $3, overrides = $4, policy = $5, attempts = $6, \
              fence = $7, lease_worker = $8, lease_until_ms = $9, source_version = $10, source_etag = $11, \
              source_size = $12, source_sha256 = $13, source_type = $14, published_bucket = $15, \
@@ -123,12 +123,12 @@ impl Write {
         )
         .bind(session.state.name().as_str())
         .bind(session.state.reason().map(Reason::code))
-        .bind(&session.detail)
+        .bind(session.detail.as_deref().map(text))
         .bind(overrides)
-        .bind(&record.policy)
+        .bind(record.policy.as_deref().map(text))
         .bind(i64::from(session.attempts))
         .bind(record.fence.0)
-        .bind(record.lease.as_ref().map(|lease| lease.worker.as_str()))
+        .bind(record.lease.as_ref().map(|lease| text(lease.worker.as_str())))
         .bind(record.lease.as_ref().map(|lease| lease.until_ms))
         .bind(source.and_then(|source| source.version.as_ref()).map(VersionId::as_str))
         .bind(source.map(|source| source.etag.as_str()))
@@ -141,11 +141,8 @@ impl Write {
         .bind(published.map(|object| length(object.size)).transpose()?)
         .bind(published.map(|object| object.content_type.as_str()))
         .bind(session.updated_at.as_millisecond())
-        .bind(session.upload_id.to_string())
-        .execute(&mut *self.tx)
-        .await
-        .map_err(self.failed())?;
-        if saved.rows_affected() == 1 {
+        .bind(session.upload_id.to_string());
+        if self.execute(update).await? == 1 {
             Ok(())
         } else {
             Err(corrupt(format!("{} moved under its lock", session.upload_id)))
@@ -160,21 +157,19 @@ impl Write {
         actor: &str,
         detail: Option<&str>,
     ) -> Result<(), SessionStoreError> {
-        sqlx::query(
+        let insert = sqlx::query(
             "insert into audit (upload_id, at_ms, actor, action, from_state, to_state, reason, detail) \
              values ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(session.upload_id.to_string())
         .bind(self.now_ms)
-        .bind(actor)
+        .bind(text(actor))
         .bind(action)
         .bind(from.map(StateName::as_str))
         .bind(session.state.name().as_str())
         .bind(session.state.reason().map(Reason::code))
-        .bind(detail)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(self.failed())?;
+        .bind(detail.map(text));
+        self.execute(insert).await?;
         Ok(())
     }
 
@@ -185,27 +180,36 @@ impl Write {
         kind: OutboxKind,
         payload: String,
     ) -> Result<(), SessionStoreError> {
-        sqlx::query("insert into outbox (upload_id, kind, payload, created_at_ms) values ($1, $2, $3, $4)")
-            .bind(id.to_string())
-            .bind(kind_name(kind))
-            .bind(payload)
-            .bind(self.now_ms)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(self.failed())?;
+        let insert =
+            sqlx::query("insert into outbox (upload_id, kind, payload, created_at_ms) values ($1, $2, $3, $4)")
+                .bind(id.to_string())
+                .bind(kind_name(kind))
+                .bind(payload)
+                .bind(self.now_ms);
+        self.execute(insert).await?;
         Ok(())
     }
 
     /// The scanners' answers that the attempt with this fence wrote.
     pub(super) async fn reports(&mut self, id: UploadId, fence: Fence) -> Result<Vec<ScanReport>, SessionStoreError> {
-        let rows = sqlx::query("select report from verdicts where upload_id = $1 and fence = $2 order by id")
+        let query = sqlx::query("select report from verdicts where upload_id = $1 and fence = $2 order by id")
             .bind(id.to_string())
-            .bind(fence.0)
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(self.failed())?;
+            .bind(fence.0);
+        let rows = self.call.rows(query).await?;
         rows.iter().map(|row| from_json(&get::<String>(row, "report")?)).collect()
     }
+}
+
+/// Locks the session's row, then asks for the time: what is selected from `locked` is made of rows that are locked.
+async fn lock(call: &mut Call, id: UploadId) -> Result<(Record, i64), SessionStoreError> {
+    let select = format!(
+        "with locked as materialized (select * from sessions where upload_id = $1 {}) \
+         select locked.*, {} as now_ms from locked",
+        call.dialect().lock(),
+        call.dialect().clock()
+    );
+    let row = call.row(sqlx::query(AssertSqlSafe(select)).bind(id.to_string())).await?.ok_or_else(unknown(id))?;
+    Ok((Record::read(&row)?, get(&row, "now_ms")?))
 }
 
 pub(super) const fn kind_name(kind: OutboxKind) -> &'static str {

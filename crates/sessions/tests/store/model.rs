@@ -7,9 +7,10 @@ use lazaret_core::{
     Fence, NewSession, Session, StateName,
     ports::{Begun, OutboxKind, SessionStore, Settled, Settlement},
 };
-use lazaret_sessions::{SqliteOptions, SqliteSessionStore};
 use lazaret_testkit::sessions::{self, LONG, OVER, hold, new_session, publish, reject};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use crate::database::{Database, Engine};
 
 const MAX_ATTEMPTS: u32 = 3;
 
@@ -222,15 +223,14 @@ fn settlement(state: StateName) -> Result<Settlement> {
     }
 }
 
-async fn run(due: bool, steps: &[Step]) -> Result<()> {
-    let store = SqliteSessionStore::open("sqlite::memory:", &SqliteOptions::default()).await?;
+async fn run(store: &dyn SessionStore, due: bool, steps: &[Step]) -> Result<()> {
     let expires_in = if due { Duration::ZERO } else { LONG };
     let mut session = store.create(&NewSession { expires_in, ..new_session()? }).await?;
     let mut before = session.clone();
     let mut model = Model::new(due);
     for step in steps {
-        take(&store, &mut model, *step, &before, &session).await.with_context(|| format!("{step:?} on {model:?}"))?;
-        let next = sessions::now_is(&store, session.upload_id).await?;
+        take(store, &mut model, *step, &before, &session).await.with_context(|| format!("{step:?} on {model:?}"))?;
+        let next = sessions::now_is(store, session.upload_id).await?;
         ensure!(
             (next.state.name(), next.attempts) == (model.state, model.attempts),
             "{step:?}: {next:?} for {model:?}"
@@ -246,20 +246,33 @@ async fn run(due: bool, steps: &[Step]) -> Result<()> {
     ensure!(history.audit.windows(2).all(|pair| pair[1].from == Some(pair[0].to)), "{:?}", history.audit);
     let ended: Vec<_> = history.attempts.iter().map(|attempt| attempt.result.as_deref()).collect();
     ensure!(ended == model.ended, "{ended:?} for {model:?}");
-    let items = async |kind| anyhow::Ok(store.claim_outbox(kind, 1000, LONG).await?.len());
-    ensure!(items(OutboxKind::Verdict).await? == model.verdict_items);
-    ensure!(items(OutboxKind::Process).await? == model.process_items);
+    for (kind, expected) in [(OutboxKind::Verdict, model.verdict_items), (OutboxKind::Process, model.process_items)] {
+        let items = store.claim_outbox(kind, 1000, LONG).await?;
+        ensure!(items.len() == expected, "{items:?} for {model:?}");
+        store.complete_outbox(&items.iter().map(|item| item.id).collect::<Vec<_>>()).await?;
+    }
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+/// One database for all sequences: each has a session of its own.
+fn check(engine: Engine, cases: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let database = runtime.block_on(Database::migrated(engine)).unwrap();
+    let store = runtime.block_on(database.open()).unwrap();
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let sequences = (any::<bool>(), proptest::collection::vec(any_step(), 1..50));
+    let checked = TestRunner::new(config).run(&sequences, |(due, steps)| {
+        runtime.block_on(run(&store, due, &steps)).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+    });
+    checked.unwrap();
+}
 
-    #[test]
-    fn any_sequence_does_what_the_contract_says(due: bool, steps in proptest::collection::vec(any_step(), 1..50)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        if let Err(error) = runtime.block_on(run(due, &steps)) {
-            return Err(TestCaseError::fail(format!("{error:#}")));
-        }
-    }
+#[test]
+fn any_sequence_on_sqlite_does_what_the_contract_says() {
+    check(Engine::Sqlite, 96);
+}
+
+#[test]
+fn any_sequence_on_postgres_does_what_the_contract_says() {
+    check(Engine::Postgres, 96);
 }

@@ -4,43 +4,35 @@ use lazaret_core::{
     BucketName, Fence, ObjectKey, Session, StateName, Timestamp, UploadId, WorkerId,
     ports::{AttemptRecord, AuditRecord, History, SessionStoreError},
 };
-use sqlx::SqlitePool;
 
-use super::{
-    record::{Record, at, from_json, get, parsed, parsed_if, time, time_if},
-    write::NOW,
-};
-use crate::error::failed;
+use super::record::{Record, at, from_json, get, parsed, parsed_if, time, time_if};
+use crate::call::Call;
 
-pub(super) async fn now(readers: &SqlitePool) -> Result<Timestamp, SessionStoreError> {
-    at(sqlx::query_scalar(NOW).fetch_one(readers).await.map_err(failed("read the clock"))?)
+pub(super) async fn now(mut call: Call) -> Result<Timestamp, SessionStoreError> {
+    at(call.now_ms().await?)
 }
 
-pub(super) async fn by_id(readers: &SqlitePool, id: UploadId) -> Result<Option<Session>, SessionStoreError> {
-    let row = sqlx::query("select * from sessions where upload_id = $1")
-        .bind(id.to_string())
-        .fetch_optional(readers)
-        .await
-        .map_err(failed("get a session"))?;
+pub(super) async fn by_id(mut call: Call, id: UploadId) -> Result<Option<Session>, SessionStoreError> {
+    let row = call.row(sqlx::query("select * from sessions where upload_id = $1").bind(id.to_string())).await?;
     row.map(|row| Ok(Record::read(&row)?.session)).transpose()
 }
 
 pub(super) async fn by_key(
-    readers: &SqlitePool,
+    mut call: Call,
     bucket: &BucketName,
     key: &ObjectKey,
 ) -> Result<Option<Session>, SessionStoreError> {
-    let row = sqlx::query("select * from sessions where bucket = $1 and key = $2")
-        .bind(bucket.as_str())
-        .bind(key.as_str())
-        .fetch_optional(readers)
-        .await
-        .map_err(failed("find a session"))?;
+    // No session can have such a key: PostgreSQL knows no NUL in text.
+    if key.as_str().contains('\0') {
+        return Ok(None);
+    }
+    let query = sqlx::query("select * from sessions where bucket = $1 and key = $2").bind(bucket.as_str());
+    let row = call.row(query.bind(key.as_str())).await?;
     row.map(|row| Ok(Record::read(&row)?.session)).transpose()
 }
 
 pub(super) async fn list(
-    readers: &SqlitePool,
+    mut call: Call,
     state: Option<StateName>,
     after: Option<UploadId>,
     limit: u32,
@@ -58,30 +50,20 @@ pub(super) async fn list(
             .bind(after)
             .bind(i64::from(limit)),
     };
-    let rows = query.fetch_all(readers).await.map_err(failed("list sessions"))?;
+    let rows = call.rows(query).await?;
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
 }
 
-pub(super) async fn history(readers: &SqlitePool, id: UploadId) -> Result<History, SessionStoreError> {
-    let failed = failed("read a history");
+pub(super) async fn history(mut call: Call, id: UploadId) -> Result<History, SessionStoreError> {
     // One snapshot for all three tables.
-    let mut tx = readers.begin().await.map_err(&failed)?;
-    let verdicts = sqlx::query("select report from verdicts where upload_id = $1 order by id")
-        .bind(id.to_string())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(&failed)?;
-    let attempts = sqlx::query("select * from attempts where upload_id = $1 order by fence")
-        .bind(id.to_string())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(&failed)?;
-    let audit = sqlx::query("select * from audit where upload_id = $1 order by id")
-        .bind(id.to_string())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(&failed)?;
-    tx.commit().await.map_err(failed)?;
+    call.begin(call.dialect().begin_snapshot()).await?;
+    let id = id.to_string();
+    let verdicts = sqlx::query("select report from verdicts where upload_id = $1 order by id").bind(&id);
+    let verdicts = call.rows(verdicts).await?;
+    let attempts = sqlx::query("select * from attempts where upload_id = $1 order by fence").bind(&id);
+    let attempts = call.rows(attempts).await?;
+    let audit = call.rows(sqlx::query("select * from audit where upload_id = $1 order by id").bind(&id)).await?;
+    call.commit().await?;
     Ok(History {
         verdicts: verdicts
             .iter()

@@ -1,0 +1,9 @@
+//! The session store on both databases. PostgreSQL is a real server: `LAZARET_TEST_POSTGRES_URL`.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
+mod conformance;
+mod database;
+mod model;
+mod processes;
+mod schema;
