@@ -7,9 +7,10 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 
 /// Each crate with the crates of this workspace it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("lazaret-amqp", &["lazaret-core"]),
     ("lazaret-core", &[]),
     ("lazaret-events", &["lazaret-core"]),
-    ("lazaret-queue", &["lazaret-core"]),
+    ("lazaret-queue", &["lazaret-amqp", "lazaret-core"]),
     ("lazaret-objects", &["lazaret-core"]),
     ("lazaret-sessions", &["lazaret-core"]),
     ("lazaret-scanners", &["lazaret-core"]),

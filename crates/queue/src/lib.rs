@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod amqp;
 pub mod embedded;
 pub mod sqs;
 
+pub use amqp::{AmqpDeadLetters, AmqpQueue, AmqpSettings};
 pub use embedded::{DeadLetter, Depth, EmbeddedQueue, EmbeddedSettings};
-pub use sqs::{SqsQueue, SqsSettings};
+pub use sqs::{SqsAttributes, SqsDeadLetters, SqsQueue, SqsSettings};

@@ -3,5 +3,5 @@
 mod conformance;
 mod memory;
 
-pub use conformance::{DeadLetters, Setup, conforms};
+pub use conformance::{Consumers, DeadLetters, Setup, conforms, conforms_while_held};
 pub use memory::{MemoryQueue, QueueOperation, Settled};

@@ -12,6 +12,9 @@ use lazaret_core::ports::{Delivery, DeliveryTag, Queue};
 /// How much later than its time a message may come, on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
+/// How long a queue without a visibility timeout is watched for what must not come.
+const WATCH: Duration = Duration::from_secs(1);
+
 /// Where dead letters can be looked at.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
@@ -19,7 +22,15 @@ pub trait DeadLetters: Send + Sync {
     async fn dead_letters(&self) -> Result<Vec<(String, String)>>;
 }
 
-/// A queue under test: empty, used by nobody else, with a short visibility timeout (seconds) and a shorter long poll.
+/// Opens consumers: each stands for a process of its own.
+#[async_trait]
+pub trait Consumers: Send + Sync {
+    /// Another consumer of the same queue.
+    async fn open(&self) -> Result<Box<dyn Queue>>;
+}
+
+/// A queue under test: empty, used by nobody else, with a short visibility timeout (seconds), if any, and a shorter long
+/// poll.
 #[derive(Clone, Copy)]
 pub struct Setup<'a> {
     /// The adapter.
@@ -28,26 +39,54 @@ pub struct Setup<'a> {
     pub dead_letters: &'a dyn DeadLetters,
 }
 
-/// Runs every case. The error names the one that failed.
+/// Runs every case on a queue with a visibility timeout. The error names the one that failed.
 pub async fn conforms(setup: Setup<'_>) -> Result<()> {
-    let case = |name: &'static str| move || format!("queue contract: {name}");
+    let queue = setup.queue;
+    ensure!(queue.visibility().is_some(), "a queue without a visibility timeout has a suite of its own");
+    every_queue(setup).await?;
+    unacknowledged_is_redelivered(queue).await.with_context(case("what is not acknowledged is delivered again"))?;
+    extended_stays_ours(queue).await.with_context(case("what is extended stays with its consumer"))?;
+    Ok(())
+}
+
+/// Runs every case on a queue whose deliveries stay with their consumer for as long as it lives.
+pub async fn conforms_while_held(setup: Setup<'_>, consumers: &dyn Consumers) -> Result<()> {
+    ensure!(setup.queue.visibility().is_none(), "a queue with a visibility timeout has a suite of its own");
+    every_queue(setup).await?;
+    paused_holds_nothing_back(setup.queue, consumers)
+        .await
+        .with_context(case("a paused consumer holds nothing back"))?;
+    a_lost_consumer(setup.queue, consumers).await.with_context(case("what a lost consumer had is delivered again"))?;
+    held_stays_ours(setup.queue, consumers).await.with_context(case("what is in work stays with its consumer"))?;
+    Ok(())
+}
+
+fn case(name: &'static str) -> impl Fn() -> String {
+    move || format!("queue contract: {name}")
+}
+
+async fn every_queue(setup: Setup<'_>) -> Result<()> {
     let queue = setup.queue;
     queue.check().await.with_context(case("the queue is there"))?;
     what_is_sent_comes(queue).await.with_context(case("what is sent comes"))?;
     an_empty_queue_answers(queue).await.with_context(case("an empty queue answers after its long poll"))?;
     at_most_ten_come(queue).await.with_context(case("at most ten come, and never more than asked for"))?;
-    unacknowledged_is_redelivered(queue).await.with_context(case("what is not acknowledged is delivered again"))?;
     acknowledged_is_gone(queue).await.with_context(case("what is acknowledged is gone"))?;
-    extended_stays_ours(queue).await.with_context(case("what is extended stays with its consumer"))?;
     a_retry_comes_after_its_delay(queue).await.with_context(case("a retry comes after its delay, not before"))?;
     unknown_tags_change_nothing(queue).await.with_context(case("unknown tags change nothing"))?;
     dead_letters_keep_their_reason(setup).await.with_context(case("dead letters keep body and reason"))?;
     consumers_share(queue).await.with_context(case("every consumer gets messages of its own"))?;
+    after_a_pause_it_goes_on(queue).await.with_context(case("after a pause it goes on"))?;
     Ok(())
 }
 
 fn visibility(queue: &dyn Queue) -> Result<Duration> {
-    queue.visibility().context("the suite needs a queue with a visibility timeout")
+    queue.visibility().context("the case needs a queue with a visibility timeout")
+}
+
+/// A time in which whatever comes by itself would have come.
+fn watch(queue: &dyn Queue) -> Duration {
+    queue.visibility().unwrap_or(WATCH)
 }
 
 /// Receives until a message comes.
@@ -74,7 +113,7 @@ fn text(delivery: &Delivery) -> String {
 
 /// Nothing comes for longer than the visibility timeout.
 async fn nothing_comes(queue: &dyn Queue) -> Result<()> {
-    let end = Instant::now() + visibility(queue)? * 5 / 4;
+    let end = Instant::now() + watch(queue) * 5 / 4;
     while Instant::now() < end {
         let came = queue.receive(10).await?;
         ensure!(came.is_empty(), "{:?} came", came.iter().map(text).collect::<Vec<_>>());
@@ -150,7 +189,7 @@ async fn extended_stays_ours(queue: &dyn Queue) -> Result<()> {
 }
 
 async fn a_retry_comes_after_its_delay(queue: &dyn Queue) -> Result<()> {
-    let delay = visibility(queue)? + Duration::from_secs(1);
+    let delay = watch(queue) + Duration::from_secs(1);
     let first = send_and_take(queue, "later").await?;
     queue.retry_after(&first.tag, delay).await?;
     let returned = Instant::now();
@@ -161,7 +200,7 @@ async fn a_retry_comes_after_its_delay(queue: &dyn Queue) -> Result<()> {
     let returned = Instant::now();
     let third = next(queue, SLACK).await?;
     ensure!(third.body == first.body, "another message came");
-    ensure!(returned.elapsed() < visibility(queue)?, "a retry at once came {:?} later", returned.elapsed());
+    ensure!(returned.elapsed() < watch(queue), "a retry at once came {:?} later", returned.elapsed());
     queue.acknowledge(&third.tag).await?;
     Ok(())
 }
@@ -215,4 +254,60 @@ async fn consumers_share(queue: &dyn Queue) -> Result<()> {
     ensure!(all.len() == expected.len(), "{} deliveries of {} messages", all.len(), expected.len());
     ensure!(all.into_iter().collect::<BTreeSet<_>>() == expected, "other messages came");
     Ok(())
+}
+
+async fn after_a_pause_it_goes_on(queue: &dyn Queue) -> Result<()> {
+    let before = send_and_take(queue, "in work").await?;
+    queue.pause().await?;
+    queue.pause().await.context("twice")?;
+    queue.acknowledge(&before.tag).await?;
+    let after = send_and_take(queue, "after the pause").await?;
+    queue.acknowledge(&after.tag).await?;
+    nothing_comes(queue).await
+}
+
+async fn paused_holds_nothing_back(queue: &dyn Queue, consumers: &dyn Consumers) -> Result<()> {
+    let first = send_and_take(queue, "in work").await?;
+    let waiting: BTreeSet<String> = (0..4).map(|number| format!("waiting {number}")).collect();
+    for body in &waiting {
+        queue.send(body).await?;
+    }
+    queue.pause().await?;
+    let other = consumers.open().await?;
+    let mut came = BTreeSet::new();
+    while came.len() < waiting.len() {
+        let delivery = next(&*other, SLACK).await?;
+        other.acknowledge(&delivery.tag).await?;
+        came.insert(text(&delivery));
+    }
+    ensure!(came == waiting, "{came:?} came");
+    queue.acknowledge(&first.tag).await?;
+    drop(other);
+    nothing_comes(queue).await
+}
+
+async fn a_lost_consumer(queue: &dyn Queue, consumers: &dyn Consumers) -> Result<()> {
+    queue.pause().await?;
+    let lost = consumers.open().await?;
+    let first = send_and_take(&*lost, "acknowledged").await?;
+    let second = send_and_take(&*lost, "in work").await?;
+    lost.send("waiting").await?;
+    lost.acknowledge(&first.tag).await?;
+    drop(lost);
+    let again = [next(queue, SLACK).await?, next(queue, SLACK).await?];
+    let bodies: BTreeSet<String> = again.iter().map(text).collect();
+    ensure!(bodies.contains(&text(&second)) && bodies.contains("waiting"), "{bodies:?} came");
+    for delivery in again {
+        queue.acknowledge(&delivery.tag).await?;
+    }
+    nothing_comes(queue).await
+}
+
+async fn held_stays_ours(queue: &dyn Queue, consumers: &dyn Consumers) -> Result<()> {
+    let delivery = send_and_take(queue, "long work").await?;
+    let other = consumers.open().await?;
+    nothing_comes(&*other).await?;
+    queue.extend(&delivery.tag).await?;
+    queue.acknowledge(&delivery.tag).await?;
+    nothing_comes(&*other).await
 }

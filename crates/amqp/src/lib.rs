@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod broker;
+mod failure;
+mod publisher;
+
+pub use broker::Broker;
+pub use failure::{Failure, LIMIT, within};
+pub use publisher::{Message, Publisher};
