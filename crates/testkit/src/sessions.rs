@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod making;
 pub mod outbox;
+pub mod requests;
 pub mod settling;
 pub mod steering;
 pub mod sweeping;
@@ -25,13 +26,22 @@ pub const OVER: Duration = Duration::ZERO;
 /// A lease that is live for a moment.
 pub const SHORT: Duration = Duration::from_millis(120);
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 macro_rules! rules {
     ($make:expr; $($rule:path),+ $(,)?) => {
         $({
             let store = $make().await.context("cannot make a store")?;
             $rule(&*store).await.context(stringify!($rule))?;
+        })+
+    };
+}
+
+macro_rules! shared_rules {
+    ($make:expr; $($rule:path),+ $(,)?) => {
+        $({
+            let (one, other) = $make().await.context("cannot make two stores")?;
+            $rule(one, other).await.context(stringify!($rule))?;
         })+
     };
 }
@@ -43,6 +53,7 @@ pub async fn conforms(make: impl AsyncFn() -> Result<Arc<dyn SessionStore>>) -> 
         making::refuses_a_second_of_the_same,
         making::lists_in_pages,
         making::checks_itself,
+        making::takes_any_text,
         attempts::lease_is_exclusive_while_live,
         attempts::lease_that_ran_out_is_taken_over,
         attempts::lease_that_nobody_took_over_still_settles,
@@ -75,6 +86,9 @@ pub async fn conforms(make: impl AsyncFn() -> Result<Arc<dyn SessionStore>>) -> 
         outbox::items_go_to_one_claimer,
         outbox::claims_run_out,
         outbox::done_items_are_gone,
+        outbox::later_items_wait_for_earlier_ones,
+        requests::requests_wait_once,
+        requests::requests_are_for_what_waits,
     );
     Ok(())
 }
@@ -85,10 +99,14 @@ pub async fn conforms_shared(
 ) -> Result<()> {
     let (one, other) = make().await?;
     attempts::attempts_are_committed(&*one, &*other).await.context("attempts_are_committed")?;
-    let (one, other) = make().await?;
-    attempts::one_of_many_is_leased(one, other).await.context("one_of_many_is_leased")?;
-    let (one, other) = make().await?;
-    outbox::claimers_share_nothing(one, other).await.context("claimers_share_nothing")?;
+    shared_rules!(make;
+        attempts::one_of_many_is_leased,
+        attempts::fences_are_given_once,
+        attempts::one_of_many_settles,
+        outbox::claimers_share_nothing,
+        outbox::concurrent_claims_keep_the_order,
+        requests::one_of_many_requests_waits,
+    );
     Ok(())
 }
 
@@ -214,7 +232,7 @@ pub async fn now_is(store: &dyn SessionStore, id: UploadId) -> Result<Session> {
     store.get(id).await?.with_context(|| format!("session {id} is gone"))
 }
 
-/// Asks until `condition` gives something, for at most ten seconds.
+/// Asks until `condition` gives something, for at most [`PATIENCE`].
 pub async fn until<T>(what: &str, condition: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
     let ask = async {
         loop {

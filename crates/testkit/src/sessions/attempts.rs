@@ -235,3 +235,57 @@ pub async fn one_of_many_is_leased(one: Arc<dyn SessionStore>, other: Arc<dyn Se
     ensure!(now_is(&*one, id).await?.attempts == 1);
     Ok(())
 }
+
+/// Workers that come and go on one session never share a fence, and none of their attempts is lost.
+pub async fn fences_are_given_once(one: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) -> Result<()> {
+    const WORKERS: u32 = 6;
+    const ATTEMPTS: u32 = 8;
+    let id = created(&*one).await?.upload_id;
+    let mut workers = JoinSet::new();
+    for number in 0..WORKERS {
+        let store = Arc::clone(if number % 2 == 0 { &one } else { &other });
+        workers.spawn(async move {
+            let mut fences = Vec::new();
+            for _ in 0..ATTEMPTS {
+                fences.push(begin(&*store, id, OVER).await?.1);
+            }
+            ensure!(fences.is_sorted(), "{fences:?}");
+            Ok(fences)
+        });
+    }
+    let mut fences = Vec::new();
+    while let Some(mine) = workers.join_next().await {
+        fences.extend(mine??);
+    }
+    fences.sort_unstable();
+    let expected: Vec<_> = (1..=i64::from(WORKERS * ATTEMPTS)).map(Fence).collect();
+    ensure!(fences == expected, "{fences:?}");
+    ensure!(now_is(&*other, id).await?.attempts == WORKERS * ATTEMPTS);
+    Ok(())
+}
+
+/// Of many that settle with one fence, while others try with the one before, one commits.
+pub async fn one_of_many_settles(one: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) -> Result<()> {
+    let id = created(&*one).await?.upload_id;
+    let (_, stale) = begin(&*one, id, OVER).await?;
+    let (_, fence) = begin(&*other, id, LONG).await?;
+    let mut workers = JoinSet::new();
+    for number in 0..16 {
+        let store = Arc::clone(if number % 2 == 0 { &one } else { &other });
+        let settlement = if number % 4 < 2 { publish()? } else { hold()? };
+        let mine = if number < 8 { stale } else { fence };
+        workers.spawn(async move { anyhow::Ok((mine, store.settle(id, mine, &settlement).await?)) });
+    }
+    let mut committed = Vec::new();
+    while let Some(answer) = workers.join_next().await {
+        if let (mine, Settled::Committed(session)) = answer?? {
+            ensure!(mine == fence, "a stale fence committed {session:?}");
+            committed.push(*session);
+        }
+    }
+    ensure!(committed.len() == 1 && now_is(&*one, id).await? == committed[0], "{committed:?}");
+    let history = one.history(id).await?;
+    ensure!(history.verdicts.len() == 1 && history.audit.len() == 3, "{history:?}");
+    ensure!(one.claim_outbox(OutboxKind::Verdict, 10, LONG).await?.len() == 1);
+    Ok(())
+}

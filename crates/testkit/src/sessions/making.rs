@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use lazaret_core::{
-    NewSession, ObjectId, QuarantineKey, SessionState, StateName, UploadId,
+    BucketName, NewSession, ObjectEvent, ObjectId, ObjectKey, QuarantineKey, SessionState, StateName, UploadId,
     ports::{SessionStore, SessionStoreError},
 };
 use uuid::Uuid;
@@ -80,6 +80,31 @@ pub async fn lists_in_pages(store: &dyn SessionStore) -> Result<()> {
         store.list(Some(StateName::Finalized), None, 10).await?.iter().map(|session| session.upload_id).collect();
     ensure!(of_state == [finalized], "{of_state:?}");
     ensure!(store.list(Some(StateName::Finalized), Some(finalized), 10).await?.is_empty());
+    Ok(())
+}
+
+/// Text that a database cannot hold is neither an outage nor a reason to give a delivery up.
+pub async fn takes_any_text(store: &dyn SessionStore) -> Result<()> {
+    let odd = "a\0b \u{202e}\u{1f4a9} '; drop table sessions; --";
+    let id = created(store).await?.upload_id;
+    let (_, fence) = begin(store, id, LONG).await?;
+    store.fail_attempt(id, fence, odd).await?;
+    let attempts = store.history(id).await?.attempts;
+    ensure!(attempts[0].error.as_ref().is_some_and(|error| error.ends_with("drop table sessions; --")), "{attempts:?}");
+    store.finalize(created(store).await?.upload_id, odd).await?;
+    let key: ObjectKey = odd.parse()?;
+    ensure!(store.find(&"uploads".parse()?, &key).await?.is_none());
+    let bucket: BucketName = "uploads".parse()?;
+    let event = ObjectEvent {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        version: None,
+        etag: None,
+        size: None,
+        occurred_at: None,
+    };
+    store.record_orphan(&event).await?;
+    store.record_orphan_swept(&bucket, &key).await?;
     Ok(())
 }
 
