@@ -77,7 +77,7 @@ impl Rig {
     }
 
     pub(super) async fn delete_queue(&self) {
-        delete_queue(&self.connection().await, self.settings.queue.as_str()).await;
+        delete(&self.connection().await, &self.settings.queue).await;
     }
 
     /// Takes what is at the head of a queue for good.
@@ -89,9 +89,26 @@ impl Rig {
     }
 }
 
-async fn delete_queue(connection: &Connection, name: &str) {
+/// Deletes a queue behind the adapter's back.
+pub(super) async fn delete(connection: &Connection, name: &str) {
     let channel = connection.create_channel().await.expect("a channel");
     channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("a queue deleted");
+}
+
+/// The next message; a consumer that has to connect again says so first.
+pub(super) async fn next(queue: &AmqpQueue) -> Delivery {
+    let end = Clock::now() + Duration::from_secs(30);
+    loop {
+        match queue.receive(1).await {
+            Ok(mut came) => {
+                if let Some(delivery) = came.pop() {
+                    return delivery;
+                }
+            }
+            Err(error) => assert!(matches!(error, QueueError::Unavailable { .. }), "{error:?}"),
+        }
+        assert!(Clock::now() < end, "no message came");
+    }
 }
 
 /// Waits until the condition holds.
@@ -113,7 +130,7 @@ impl Drop for Rig {
             runtime.block_on(async {
                 let Ok(connection) = Connection::connect(&url, ConnectionProperties::default()).await else { return };
                 for name in &names {
-                    delete_queue(&connection, name).await;
+                    delete(&connection, name).await;
                 }
                 let channel = connection.create_channel().await.expect("a channel");
                 let options = ExchangeDeleteOptions::default();
