@@ -33,23 +33,34 @@ pub struct Servers {
     pub clamd_tcp: SocketAddr,
     /// The folder of clamd's signatures.
     pub clamd_database: PathBuf,
+    /// PostgreSQL, as the URL of a superuser.
+    pub postgres: String,
+    /// RabbitMQ, as a URL.
+    pub amqp: String,
 }
 
 impl Servers {
     /// From the environment; a missing variable fails the test, it never skips it.
     pub fn from_environment() -> Result<Self> {
-        let variable = |name: &str| {
-            env::var(name)
-                .with_context(|| format!("{name} is not set: `cargo xtask test` starts the servers and sets it"))
-        };
         Ok(Self {
             s3: variable("LAZARET_TEST_S3_ENDPOINT")?,
             sqs: variable("LAZARET_TEST_SQS_ENDPOINT")?,
             clamd_socket: variable("LAZARET_TEST_CLAMD_SOCKET")?.into(),
             clamd_tcp: variable("LAZARET_TEST_CLAMD_TCP")?.parse().context("LAZARET_TEST_CLAMD_TCP")?,
             clamd_database: variable("LAZARET_TEST_CLAMD_DATABASE")?.into(),
+            postgres: variable("LAZARET_TEST_POSTGRES_URL")?,
+            amqp: variable("LAZARET_TEST_AMQP_URL")?,
         })
     }
+}
+
+/// An S3 that ignores conditions and checksums, as a URL.
+pub fn dishonest_s3() -> Result<String> {
+    variable("LAZARET_TEST_DISHONEST_S3_ENDPOINT")
+}
+
+fn variable(name: &str) -> Result<String> {
+    env::var(name).with_context(|| format!("{name} is not set: `cargo xtask test` starts the servers and sets it"))
 }
 
 /// A client for the S3 endpoint at `url`.

@@ -1,12 +1,17 @@
 //! One test's own bucket, queues, database, spool and settings on the shared servers.
 
+mod settings;
+
 use std::{
-    fmt::Write as _,
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     ops::{Deref, DerefMut},
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,21 +20,34 @@ use aws_sdk_s3::types::{
     BucketVersioningStatus, Event, FilterRule, FilterRuleName, NotificationConfiguration,
     NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, VersioningConfiguration,
 };
-use aws_sdk_sqs::types::QueueAttributeName;
-use lazaret_sessions::{SqliteOptions, SqliteSessionStore};
-use serde_json::json;
+use lazaret_core::ports::SessionStore;
+use lazaret_sessions::StoreOptions;
 use tempfile::TempDir;
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, Created, put, variable},
+    database,
     metrics::Metrics,
+    objects::Upload,
     program::Running,
+    queue,
     servers::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Servers, free_address, s3_client, sqs_client},
     store::Store,
     wait::until_true,
 };
+pub use crate::{
+    database::Database,
+    queue::{Bus, Queue, minio_notification, notification},
+};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// Making a client reads certificates, and readiness is asked for often. It keeps no connection from one test's runtime
+/// to the next.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+    client.expect("a client without any option that could fail")
+});
 
 /// Everything one test of the worker needs. Dereferences to its command line.
 #[derive(Debug)]
@@ -38,6 +56,8 @@ pub struct Station {
     pub servers: Servers,
     /// The bucket.
     pub store: Store,
+    /// What notifications travel on.
+    pub bus: Bus,
     /// The queue that the bucket's notifications go to.
     pub queue: Queue,
     /// Where messages go that nobody understands.
@@ -47,6 +67,8 @@ pub struct Station {
     /// The scratch folder.
     pub folder: TempDir,
     cli: Cli,
+    for_workers: BTreeMap<String, String>,
+    clean_up: CleanUp,
 }
 
 impl Deref for Station {
@@ -64,23 +86,57 @@ impl DerefMut for Station {
 }
 
 impl Station {
-    /// A bucket whose notifications the server itself sends to a queue, and a migrated database.
+    /// SQLite and SQS.
     pub async fn new() -> Result<Self> {
+        Self::on(Database::Sqlite, Bus::Sqs).await
+    }
+
+    /// A bucket whose notifications go to a queue, and a migrated database. On SQS the server itself sends them; on
+    /// RabbitMQ [`Station::submit`] does.
+    pub async fn on(database: Database, bus: Bus) -> Result<Self> {
         let servers = Servers::from_environment()?;
         let name = unique_name();
         let store = Store { client: s3_client(&servers.s3, ACCESS_KEY_ID, SECRET_ACCESS_KEY), bucket: name.clone() };
         store.client.create_bucket().bucket(&name).send().await.context("the bucket cannot be made")?;
-        let sqs = sqs_client(&servers.sqs);
-        let queue = Queue::create(&sqs, &name).await?;
-        let dead_letters = Queue::create(&sqs, &format!("{name}-dead")).await?;
-        notify(&store, &queue).await?;
         let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("spool"))?;
+        let mut clean_up = CleanUp::default();
+        let place = database::Place::create(database, &name, folder.path(), &servers.postgres).await?;
+        clean_up.database = Some(place.clone());
+        let (queue, dead_letters) = match bus {
+            Bus::Sqs => {
+                let client = sqs_client(&servers.sqs);
+                let queue = Queue::sqs(&client, &name).await?;
+                notify(&store, queue.arn().unwrap_or_default()).await?;
+                (queue, Queue::sqs(&client, &format!("{name}-dead")).await?)
+            }
+            Bus::Amqp => {
+                let (connection, channel) = queue::channel(&servers.amqp).await?;
+                clean_up.broker = Some((connection, servers.amqp.clone(), name.clone()));
+                let dead = Queue::amqp(channel.clone(), format!("{name}.dead-letters"));
+                (Queue::amqp(channel, name.clone()), dead)
+            }
+        };
         let listen = free_address()?;
         let config = folder.path().join("lazaret.toml");
-        fs::create_dir(folder.path().join("spool"))?;
-        fs::write(&config, settings(&servers, &name, &queue, &dead_letters, listen, &folder)?)?;
-        let station = Self { servers, store, queue, dead_letters, listen, folder, cli: Cli::new(config) };
+        let text = settings::text(&settings::Parts {
+            servers: &servers,
+            bucket: &name,
+            bus,
+            queue: &queue,
+            dead_letters: &dead_letters,
+            database: &place.url,
+            listen,
+            folder: folder.path(),
+        })?;
+        fs::write(&config, text)?;
+        let for_workers = BTreeMap::new();
+        let cli = Cli::new(config);
+        let station = Self { servers, store, bus, queue, dead_letters, listen, folder, cli, for_workers, clean_up };
         station.succeed(&["migrate"])?;
+        if bus == Bus::Amqp {
+            station.succeed(&["queue", "declare"])?;
+        }
         Ok(station)
     }
 
@@ -92,22 +148,53 @@ impl Station {
         Ok(())
     }
 
+    /// Sets one setting for workers only: the command line keeps what it has.
+    pub fn set_for_workers(&mut self, key: &str, value: impl Into<String>) {
+        self.for_workers.insert(variable(key), value.into());
+    }
+
+    /// `session create`, the upload as an ordinary client makes it, and the notification where the store sends none.
+    pub async fn submit(&self, upload: &Upload) -> Result<Created> {
+        let created = self.create(upload)?;
+        self.send(&created, upload).await?;
+        Ok(created)
+    }
+
+    /// The upload of a session that is there, with its notification.
+    pub async fn send(&self, created: &Created, upload: &Upload) -> Result<()> {
+        put(created, upload.bytes.clone()).await?;
+        match self.bus {
+            Bus::Sqs => Ok(()),
+            Bus::Amqp => self.queue.send(&minio_notification(&created.bucket, &created.key)).await,
+        }
+    }
+
     /// A worker, once it says that it is ready.
     pub async fn worker(&self, name: &str) -> Result<Running> {
-        let mut worker = Running::start(self.command().arg("worker"), self.folder.path(), name)?;
+        self.worker_at(name, self.listen).await
+    }
+
+    /// Another worker, with its `/metrics` and its relatives at an address of its own ([`free_address`]).
+    pub async fn worker_at(&self, name: &str, listen: SocketAddr) -> Result<Running> {
+        let mut worker = self.start_worker(name, listen)?;
         until_true("the worker is ready", READY_WITHIN, async || {
             worker.ensure_up()?;
-            Ok(self.get("/readyz").await.is_ok_and(|(status, _)| status == 200))
+            Ok(get(listen, "/readyz").await.is_ok_and(|(status, _)| status == 200))
         })
         .await?;
         Ok(worker)
     }
 
+    /// A worker that may not be ready for a long time.
+    pub fn start_worker(&self, name: &str, listen: SocketAddr) -> Result<Running> {
+        let mut command = self.command();
+        command.arg("worker").env(variable("telemetry.listen"), listen.to_string()).envs(&self.for_workers);
+        Running::start(&mut command, self.folder.path(), name)
+    }
+
     /// Status and body of a path of the telemetry listener.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let answer =
-            reqwest::Client::builder().no_proxy().build()?.get(format!("http://{}{path}", self.listen)).send().await?;
-        Ok((answer.status().as_u16(), answer.text().await?))
+        get(self.listen, path).await
     }
 
     /// What `/metrics` says now.
@@ -115,106 +202,79 @@ impl Station {
         Ok(Metrics::new(self.get("/metrics").await?.1))
     }
 
-    /// The database file.
+    /// The database file of SQLite.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("lazaret.db")
     }
 
+    /// Where the database server listens, if there is one.
+    pub fn database_server(&self) -> Result<Option<SocketAddr>> {
+        self.clean_up.place()?.address()
+    }
+
+    /// The database's URL by way of a proxy.
+    pub fn database_through(&self, proxy: SocketAddr) -> Result<String> {
+        self.clean_up.place()?.through(proxy)
+    }
+
     /// The session database, opened beside the program.
-    pub async fn sessions(&self) -> Result<SqliteSessionStore> {
-        let url = format!("sqlite:{}", self.database().display());
-        Ok(SqliteSessionStore::open(&url, &SqliteOptions::default()).await?)
+    pub async fn sessions(&self) -> Result<Arc<dyn SessionStore>> {
+        Ok(lazaret_sessions::open(&self.clean_up.place()?.url, &StoreOptions::default()).await?)
     }
 }
 
-/// One queue, seen with a client of our own.
-#[derive(Debug, Clone)]
-pub struct Queue {
-    client: aws_sdk_sqs::Client,
-    /// Its URL.
-    pub url: String,
-    arn: String,
+/// Status and body of a path of a worker's telemetry listener.
+pub async fn get(listen: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let answer = HTTP.get(format!("http://{listen}{path}")).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
 }
 
-impl Queue {
-    async fn create(client: &aws_sdk_sqs::Client, name: &str) -> Result<Self> {
-        let created = client.create_queue().queue_name(name).send().await.context("the queue cannot be made")?;
-        let url = created.queue_url().context("a queue without a URL")?.to_owned();
-        let attributes = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
-        let arn = attributes.send().await?.attributes().and_then(|map| map.get(&QueueAttributeName::QueueArn).cloned());
-        let queue = Self { client: client.clone(), url, arn: arn.context("a queue without an ARN")? };
-        queue.allow_s3().await?;
-        Ok(queue)
-    }
+/// What has to go with the station: the servers are shared, and outlive it.
+#[derive(Debug, Default)]
+struct CleanUp {
+    database: Option<database::Place>,
+    /// The connection that the queue's channel lives on, the broker's URL, and the name of everything there.
+    broker: Option<(lapin::Connection, String, String)>,
+}
 
-    /// S3 refuses to notify a queue whose policy does not let it.
-    async fn allow_s3(&self) -> Result<()> {
-        let policy = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow",
-            "Principal": { "Service": "s3.amazonaws.com" },
-            "Action": "sqs:SendMessage",
-            "Resource": self.arn,
-        }] });
-        let request = self.client.set_queue_attributes().queue_url(&self.url);
-        request.attributes(QueueAttributeName::Policy, policy.to_string()).send().await?;
-        Ok(())
+impl CleanUp {
+    fn place(&self) -> Result<&database::Place> {
+        self.database.as_ref().context("a station without a database")
     }
+}
 
-    /// Puts a message on the queue.
-    pub async fn send(&self, body: &str) -> Result<()> {
-        self.client.send_message().queue_url(&self.url).message_body(body).send().await?;
-        Ok(())
-    }
-
-    /// Messages waiting, and messages handed out and not yet deleted.
-    pub async fn left(&self) -> Result<(u64, u64)> {
-        use QueueAttributeName::{
-            ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesNotVisible as Out,
-        };
-        let request = self.client.get_queue_attributes().queue_url(&self.url);
-        let answer = request.attribute_names(Waiting).attribute_names(Out).send().await?;
-        let number = |name| -> Result<u64> {
-            let text = answer.attributes().and_then(|map| map.get(&name)).context("an attribute is missing")?;
-            Ok(text.parse()?)
-        };
-        Ok((number(Waiting)?, number(Out)?))
-    }
-
-    /// Returns once no message is left.
-    pub async fn drained(&self, within: Duration) -> Result<()> {
-        until_true("the queue is empty", within, async || Ok(self.left().await? == (0, 0))).await
-    }
-
-    /// Takes up to ten messages off the queue: bodies with their attributes.
-    pub async fn take(&self) -> Result<Vec<(String, String)>> {
-        let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
-        let answer = request.message_attribute_names("All").send().await?;
-        let mut taken = Vec::new();
-        for message in answer.messages() {
-            let handle = message.receipt_handle().context("a message without a handle")?;
-            self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await?;
-            taken.push((message.body().unwrap_or_default().to_owned(), format!("{:?}", message.message_attributes())));
+impl Drop for CleanUp {
+    /// Beside the test's own runtime, which cannot be waited for from here.
+    fn drop(&mut self) {
+        let (database, broker) = (self.database.take(), self.broker.take());
+        let clean_up = std::thread::spawn(move || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                if let Some(database) = database {
+                    database.remove().await?;
+                }
+                if let Some((_, url, name)) = broker {
+                    let dead = format!("{name}.dead-letters");
+                    let retries = ["1s", "5s", "15s", "60s"].map(|class| format!("{name}.retry.{class}"));
+                    let mut queues = vec![name, dead.clone()];
+                    queues.extend(retries);
+                    queue::remove(&url, &queues, &dead).await?;
+                }
+                Ok(())
+            })
+        });
+        match clean_up.join() {
+            Ok(Ok(())) => {}
+            failed => eprintln!("what the test made could not be removed: {failed:?}"),
         }
-        Ok(taken)
     }
-}
-
-/// The message that S3 would send.
-pub fn notification(bucket: &str, key: &str) -> String {
-    json!({ "Records": [{
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "eventName": "ObjectCreated:Put",
-        "s3": { "bucket": { "name": bucket }, "object": { "key": key } },
-    }] })
-    .to_string()
 }
 
 /// The server itself tells the queue of every object that is created in the quarantine.
-async fn notify(store: &Store, queue: &Queue) -> Result<()> {
+async fn notify(store: &Store, arn: &str) -> Result<()> {
     let prefix = FilterRule::builder().name(FilterRuleName::Prefix).value("quarantine/").build();
     let filter = NotificationConfigurationFilter::builder().key(S3KeyFilter::builder().filter_rules(prefix).build());
-    let events = QueueConfiguration::builder().queue_arn(&queue.arn).events(Event::S3ObjectCreated);
+    let events = QueueConfiguration::builder().queue_arn(arn).events(Event::S3ObjectCreated);
     let events = events.filter(filter.build()).build()?;
     let configuration = NotificationConfiguration::builder().queue_configurations(events).build();
     let request = store.client.put_bucket_notification_configuration().bucket(&store.bucket);
@@ -226,62 +286,4 @@ fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
     format!("lazaret-test-{now}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn settings(
-    servers: &Servers,
-    bucket: &str,
-    queue: &Queue,
-    dead_letters: &Queue,
-    listen: SocketAddr,
-    folder: &TempDir,
-) -> Result<String> {
-    let folder = folder.path().display();
-    let mut text = String::new();
-    write!(
-        text,
-        r#"[storage]
-bucket = "{bucket}"
-endpoint = "{s3}"
-force_path_style = true
-access_key_id = "{ACCESS_KEY_ID}"
-secret_access_key = "{SECRET_ACCESS_KEY}"
-
-[queue]
-kind = "sqs"
-
-[queue.sqs]
-url = "{queue}"
-endpoint = "{sqs}"
-wait_time = "1s"
-visibility_timeout = "10s"
-dead_letter_url = "{dead_letters}"
-
-[sessions]
-url = "sqlite:{folder}/lazaret.db"
-
-[worker]
-concurrency = 4
-lease = "10s"
-spool_dir = "{folder}/spool"
-
-[[scanner]]
-name = "clamd"
-kind = "clamd"
-address = "unix:{clamd}"
-max_size = "1900MiB"
-
-[sweeper]
-interval = "1h"
-
-[telemetry]
-listen = "{listen}"
-"#,
-        s3 = servers.s3,
-        sqs = servers.sqs,
-        queue = queue.url,
-        dead_letters = dead_letters.url,
-        clamd = servers.clamd_socket.display(),
-    )?;
-    Ok(text)
 }

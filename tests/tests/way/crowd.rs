@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lazaret_core::{NewSession, ObjectId, QuarantineKey, Session, StateName, UploadId, ports::SessionStore};
-use lazaret_sessions::SqliteSessionStore;
 use lazaret_tests::{
     objects::{Upload, eicar, fixture, sha256},
     station::Station,
@@ -46,9 +45,9 @@ async fn heavy_five_hundred_mixed_objects_are_settled_once_each() -> Result<()> 
     let worker = station.worker("worker").await?;
     let crowd = upload_crowd(&station).await?;
     let sessions = station.sessions().await?;
-    all_settled(&sessions, &crowd).await?;
+    all_settled(&*sessions, &crowd).await?;
     station.queue.drained(ALL_SETTLED_WITHIN).await?;
-    check(&station, &sessions, &crowd).await?;
+    check(&station, &*sessions, &crowd).await?;
     let metrics = station.metrics().await?;
     for (fate, count) in count(&crowd) {
         let counted = match fate {
@@ -71,19 +70,19 @@ async fn heavy_five_hundred_mixed_objects_outlive_a_killed_worker() -> Result<()
     let mut worker = station.worker("first").await?;
     let crowd = upload_crowd(&station).await?;
     let sessions = station.sessions().await?;
-    until_true("a fifth is settled", ALL_SETTLED_WITHIN, async || Ok(unsettled(&sessions).await? < OBJECTS * 4 / 5))
+    until_true("a fifth is settled", ALL_SETTLED_WITHIN, async || Ok(unsettled(&*sessions).await? < OBJECTS * 4 / 5))
         .await?;
     let children = worker.children()?;
     worker.kill()?;
     until_true("its children are gone", SETTLED_WITHIN, async || Ok(!children.iter().any(|child| child.exists())))
         .await?;
     assert_eq!(fs::read_dir(station.folder.path().join("spool"))?.count(), 0, "spool files have names");
-    let left = unsettled(&sessions).await?;
+    let left = unsettled(&*sessions).await?;
     ensure!(left > 0, "nothing was left for the second worker: kill earlier");
     let second = station.worker("second").await?;
-    all_settled(&sessions, &crowd).await?;
+    all_settled(&*sessions, &crowd).await?;
     station.queue.drained(ALL_SETTLED_WITHIN).await?;
-    check(&station, &sessions, &crowd).await?;
+    check(&station, &*sessions, &crowd).await?;
     drop(second);
     Ok(())
 }
@@ -124,7 +123,7 @@ async fn upload_crowd(station: &Station) -> Result<Vec<Member>> {
         let (upload, fate) = member(index)?;
         let session = match fate {
             Fate::Orphan => None,
-            Fate::Published | Fate::Rejected(_) => Some(create(&sessions, station, &upload).await?),
+            Fate::Published | Fate::Rejected(_) => Some(create(&*sessions, station, &upload).await?),
         };
         let key = session
             .as_ref()
@@ -144,7 +143,7 @@ async fn upload_crowd(station: &Station) -> Result<Vec<Member>> {
     Ok(crowd)
 }
 
-async fn create(sessions: &SqliteSessionStore, station: &Station, upload: &Upload) -> Result<Session> {
+async fn create(sessions: &dyn SessionStore, station: &Station, upload: &Upload) -> Result<Session> {
     let upload_id = UploadId::from_uuid(Uuid::now_v7());
     let new = NewSession {
         upload_id,
@@ -161,7 +160,7 @@ async fn create(sessions: &SqliteSessionStore, station: &Station, upload: &Uploa
     Ok(sessions.create(&new).await?)
 }
 
-async fn unsettled(sessions: &SqliteSessionStore) -> Result<usize> {
+async fn unsettled(sessions: &dyn SessionStore) -> Result<usize> {
     let mut count = 0;
     for state in [StateName::Created, StateName::Uploaded, StateName::Finalized] {
         count += sessions.list(Some(state), None, u32::try_from(OBJECTS)?).await?.len();
@@ -169,7 +168,7 @@ async fn unsettled(sessions: &SqliteSessionStore) -> Result<usize> {
     Ok(count)
 }
 
-async fn all_settled(sessions: &SqliteSessionStore, crowd: &[Member]) -> Result<()> {
+async fn all_settled(sessions: &dyn SessionStore, crowd: &[Member]) -> Result<()> {
     let with_session = crowd.iter().filter(|member| member.object_id.is_some()).count();
     ensure!(sessions.list(None, None, u32::try_from(OBJECTS)?).await?.len() == with_session, "sessions are missing");
     until_true("all are settled", ALL_SETTLED_WITHIN, async || Ok(unsettled(sessions).await? == 0)).await
@@ -177,7 +176,7 @@ async fn all_settled(sessions: &SqliteSessionStore, crowd: &[Member]) -> Result<
 
 /// Every session in its state, one settlement in its audit trail, and among the published objects what they name and
 /// nothing else.
-async fn check(station: &Station, sessions: &SqliteSessionStore, crowd: &[Member]) -> Result<()> {
+async fn check(station: &Station, sessions: &dyn SessionStore, crowd: &[Member]) -> Result<()> {
     let mut published = BTreeSet::new();
     for member in crowd {
         let Some((upload_id, object_id)) = member.object_id else { continue };
