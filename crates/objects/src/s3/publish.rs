@@ -21,7 +21,10 @@ use lazaret_core::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::debug;
 
-use super::{Checksums, Honoured, S3Store, ServerSideEncryption, body, failure::Asked};
+use super::{
+    Checksums, Honoured, S3Store, ServerSideEncryption, body,
+    failure::{self, Asked},
+};
 
 /// The longest object that one `CopyObject` takes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
@@ -213,14 +216,24 @@ impl S3Store {
             done = done.parts(part.build());
         }
         let complete = self.client.complete_multipart_upload().bucket(bucket).key(key).upload_id(upload);
-        complete
+        let completed = complete
             .multipart_upload(done.build())
             .customize()
             .config_override(self.patience(spooled.len()))
             .send()
-            .await
-            .map(drop)
-            .map_err(|error| asked("complete the upload of", request).failed(&error))
+            .await;
+        match completed {
+            Ok(_) => Ok(()),
+            // The answer to a completion was lost, and the next one finds no upload any more. What it made is read back
+            // by the caller, as always.
+            Err(error) if failure::is_missing(&error) && self.is_there(request, spooled.len()).await? => Ok(()),
+            Err(error) => Err(asked("complete the upload of", request).failed(&error)),
+        }
+    }
+
+    async fn is_there(&self, request: &PublishRequest<'_>, len: u64) -> Result<bool, StoreError> {
+        let head = self.head_object(request.bucket, request.key.as_key(), None).await?;
+        Ok(head.is_some_and(|head| head.size == len))
     }
 
     fn unreadable(&self, source: std::io::Error) -> StoreError {

@@ -1,6 +1,7 @@
 //! Against a real server (`LAZARET_TEST_S3_ENDPOINT`) and against answers that no good server gives.
 
 mod dishonest;
+mod faulted;
 mod probing;
 mod scripted;
 
