@@ -59,7 +59,7 @@ fn migrator(dialect: Dialect) -> Migrator {
 }
 
 /// The schema version this program reads and writes.
-fn version(dialect: Dialect) -> i64 {
+pub(crate) fn version(dialect: Dialect) -> i64 {
     migrator(dialect).iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
