@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bench;
 mod child;
 mod demo;
 mod packages;
@@ -39,6 +40,8 @@ enum Command {
     },
     /// Start the servers that the tests need, print where they are, keep them up until Ctrl-C
     Servers,
+    /// Measure small objects through replicas on one machine
+    Bench(bench::Bench),
     /// Write config/schema.json
     Schema,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo { keep } => demo::run(keep),
         Command::Test { nextest } => test::run(&nextest),
         Command::Servers => servers::run(),
+        Command::Bench(bench) => bench::run(bench),
         Command::Schema => schema::write().map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {
