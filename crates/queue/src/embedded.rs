@@ -1,5 +1,7 @@
 //! The queue port inside one process, for a program that finds its work again when it starts.
 
+mod dead_letters;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     pin::pin,
@@ -16,6 +18,8 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+
+pub use dead_letters::EmbeddedDeadLetters;
 
 /// What errors and logs call this queue.
 const NAME: &str = "embedded";
@@ -140,6 +144,21 @@ impl EmbeddedQueue {
         Ok(taken.into_iter().map(|message| state.deliver(message, until)).collect())
     }
 
+    fn push(&self, body: Vec<u8>) -> Result<(), QueueError> {
+        let mut state = self.state();
+        let held = state.ready.len() + state.hidden.len();
+        if held >= self.settings.capacity {
+            let source = format!("it holds {held} messages, as many as it may").into();
+            return Err(QueueError::Unavailable { queue: NAME.to_owned(), source });
+        }
+        state.last_id += 1;
+        let message = Message { id: state.last_id, body };
+        state.ready.push_back(message);
+        drop(state);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
     /// Puts a held message elsewhere in time; a tag of a message that is no longer held changes nothing.
     fn put_back(&self, tag: &DeliveryTag, until: Instant, keep: bool) {
         let Some(number) = number(tag) else { return };
@@ -254,18 +273,7 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn send(&self, body: &str) -> Result<(), QueueError> {
-        let mut state = self.state();
-        let held = state.ready.len() + state.hidden.len();
-        if held >= self.settings.capacity {
-            let source = format!("it holds {held} messages, as many as it may").into();
-            return Err(QueueError::Unavailable { queue: NAME.to_owned(), source });
-        }
-        state.last_id += 1;
-        let message = Message { id: state.last_id, body: body.as_bytes().to_vec() };
-        state.ready.push_back(message);
-        drop(state);
-        self.changed.notify_waiters();
-        Ok(())
+        self.push(body.as_bytes().to_vec())
     }
 
     fn visibility(&self) -> Option<Duration> {

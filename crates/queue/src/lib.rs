@@ -5,5 +5,5 @@ pub mod embedded;
 pub mod sqs;
 
 pub use amqp::{AmqpDeadLetters, AmqpQueue, AmqpSettings};
-pub use embedded::{DeadLetter, Depth, EmbeddedQueue, EmbeddedSettings};
+pub use embedded::{DeadLetter, Depth, EmbeddedDeadLetters, EmbeddedQueue, EmbeddedSettings};
 pub use sqs::{SqsAttributes, SqsDeadLetters, SqsQueue, SqsSettings};

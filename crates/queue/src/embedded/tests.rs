@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use lazaret_testkit::queue::{DeadLetters, Setup, conforms};
+use lazaret_core::ports::DeadLetterQueue;
+use lazaret_testkit::{
+    dead_letters::{Holders, Setup as LettersSetup, conforms as letters_conform},
+    queue::{DeadLetters, Setup, conforms},
+};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -31,6 +35,36 @@ async fn the_contract_is_kept() {
     let queue = queue(short());
     conforms(Setup { queue: &*queue, dead_letters: &*queue }).await.unwrap();
     assert_eq!(queue.depth(), Depth { ready: 0, hidden: 0, dead: 1 });
+}
+
+struct InProcess(Arc<EmbeddedQueue>);
+
+#[async_trait]
+impl Holders for InProcess {
+    async fn open(&self) -> Result<Box<dyn DeadLetterQueue>> {
+        Ok(Box::new(EmbeddedDeadLetters::new(Arc::clone(&self.0))))
+    }
+}
+
+#[tokio::test]
+async fn the_contract_of_dead_letters_is_kept() {
+    let holders = InProcess(queue(short()));
+    letters_conform(LettersSetup { queue: &*holders.0, holders: &holders }).await.unwrap();
+    assert!(EmbeddedQueue::dead_letters(&holders.0).is_empty());
+}
+
+#[tokio::test]
+async fn a_letter_stays_while_the_queue_is_full() {
+    let queue = queue(EmbeddedSettings { capacity: 1, ..short() });
+    queue.send("first").await.unwrap();
+    let taken = queue.receive(1).await.unwrap();
+    queue.dead_letter(&taken[0], "garbage").await.unwrap();
+    queue.send("second").await.unwrap();
+    let holder = EmbeddedDeadLetters::new(Arc::clone(&queue));
+    let letter = holder.receive(1).await.unwrap().pop().unwrap();
+    assert!(matches!(holder.redrive(&letter).await, Err(QueueError::Unavailable { .. })));
+    drop(holder);
+    assert_eq!(EmbeddedQueue::dead_letters(&queue)[0].body, b"first");
 }
 
 #[tokio::test]
