@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod amqp;
 mod aws;
 mod failure;
 pub mod sns;
@@ -8,6 +9,7 @@ pub mod webhook;
 
 use lazaret_core::ports::{SinkError, VerdictEvent};
 
+pub use amqp::{AmqpSink, AmqpSinkSettings};
 pub use sns::{SnsSink, SnsSinkSettings};
 pub use sqs::{SqsSink, SqsSinkSettings};
 pub use webhook::{WebhookError, WebhookSettings, WebhookSink};

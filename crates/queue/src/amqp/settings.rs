@@ -6,6 +6,9 @@ use lazaret_core::ports::QueueError;
 /// The longest name that leaves room for those made from it within the 255 bytes of an AMQP name.
 const MAX_NAME_BYTES: usize = 200;
 
+/// The longest name in AMQP.
+const MAX_AMQP_BYTES: usize = 255;
+
 /// How to reach a queue on RabbitMQ.
 #[derive(Clone)]
 pub struct AmqpSettings {
@@ -60,6 +63,9 @@ impl Place {
         if settings.queue.is_empty() || settings.queue.len() > MAX_NAME_BYTES {
             return Err(refused(format!("the queue's name must have 1 to {MAX_NAME_BYTES} bytes")));
         }
+        if settings.dead_letter_exchange.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_AMQP_BYTES) {
+            return Err(refused(format!("the dead-letter exchange's name must have 1 to {MAX_AMQP_BYTES} bytes")));
+        }
         if settings.prefetch == 0 {
             return Err(refused(
                 "a prefetch of 0 has no limit, and would take every message from the others".to_owned(),
@@ -110,8 +116,9 @@ mod tests {
         let url = AmqpSettings { url: "http://host".to_owned(), ..good.clone() };
         let unlimited = AmqpSettings { prefetch: 0, ..good.clone() };
         let long = AmqpSettings { queue: "q".repeat(201), ..good.clone() };
+        let exchange = AmqpSettings { dead_letter_exchange: Some(String::new()), ..good.clone() };
         let nameless = AmqpSettings { queue: String::new(), ..good };
-        for settings in [url, unlimited, long, nameless] {
+        for settings in [url, unlimited, long, nameless, exchange] {
             assert!(matches!(Place::new(&settings), Err(QueueError::Refused { .. })), "{settings:?}");
         }
     }

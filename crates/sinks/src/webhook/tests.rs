@@ -138,7 +138,7 @@ async fn an_event_is_posted_and_signed() {
     sink(server.address).deliver(&event).await.unwrap();
     let request = server.receiver.requests().pop().unwrap();
     assert_eq!(request.method, Method::POST);
-    assert_eq!(request.uri, format!("/hooks/{TOKEN}?key={QUERY}"));
+    assert_eq!(request.uri.to_string(), format!("/hooks/{TOKEN}?key={QUERY}"));
     let header = |name: &str| request.headers[name].to_str().unwrap();
     assert_eq!(header("content-type"), "application/cloudevents+json");
     assert_eq!(header("user-agent"), concat!("lazaret/", env!("CARGO_PKG_VERSION")));
