@@ -1,9 +1,9 @@
 //! The command line.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lazaret_core::{FileName, MediaType, Sha256Digest, StateName, TenantId, UploadId};
+use lazaret_core::{FileName, MediaType, ObjectKey, Prefix, Sha256Digest, StateName, TenantId, UploadId};
 
 use crate::{
     settings::{ClamdAddress, Period},
@@ -57,6 +57,16 @@ pub enum Command {
     ///
     /// Exit code: 0 all clean, 3 something rejected, 4 something held, 1 something could not be checked.
     Scan(Scan),
+    /// List the quarantine and process what has no event: lost events, buckets that were there before
+    Reconcile(Reconcile),
+    /// Make what the queue needs
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Look at and replay messages that were given up
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Try every part of the deployment: a line each, exit code 1 if one fails
+    Doctor,
     /// Check settings, or print their schema
     #[command(subcommand)]
     Config(Config),
@@ -156,6 +166,66 @@ pub struct Scan {
     /// What they are said to be [default: what their bytes say]
     #[arg(long, value_name = "TYPE")]
     pub content_type: Option<MediaType>,
+}
+
+/// Arguments of `lazaret reconcile`.
+///
+/// Every object under the quarantine prefix is looked up in the session database. What waits to be processed is asked
+/// for, and the workers take it; what is settled or being worked on is left alone. It can be repeated at any time.
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// Only what lies below this prefix, inside the quarantine prefix
+    #[arg(long)]
+    pub prefix: Option<Prefix>,
+    /// Count what would be asked for and ask for nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look at no more than this many objects a second [default: as many as the database answers]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZero<u32>>,
+    /// Begin behind this key
+    #[arg(long, value_name = "KEY")]
+    pub start_after: Option<ObjectKey>,
+    /// Keep in this file how far it came, begin there the next time, and remove it at the end
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// What to do with the queue.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Queue {
+    /// Make what is missing on the broker: queue, dead-letter exchange and queue, retry queues
+    Declare,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Show dead letters and why they were given up; every one stays where it is
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Put dead letters back on the queue: all of them, or those that are named
+    ///
+    /// An upload that is held, as attempts-exhausted for example, is settled: its message is only acknowledged. `lazaret
+    /// session release ID` sends the upload through again, without any message.
+    Redrive(Redrive),
+}
+
+/// Arguments of `lazaret dead-letters redrive`.
+#[derive(Debug, Args)]
+pub struct Redrive {
+    /// Only the letter with this message id; may be repeated
+    #[arg(long = "id", value_name = "MESSAGE_ID")]
+    pub ids: Vec<String>,
+    /// All of them, which is the default
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Say what would be put back and put nothing back
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What to do with settings.

@@ -1,7 +1,10 @@
 //! The commands.
 
 mod config;
+mod dead_letters;
+mod doctor;
 mod migrate;
+mod queue;
 mod scan;
 mod session;
 mod sweep;
@@ -12,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::{Cli, Command, Config},
+    cli::{Cli, Command, Config, Queue},
     dev,
     settings::Settings,
     telemetry::{self, LogSetup},
@@ -32,7 +35,14 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
             let _logging = telemetry::init(&LogSetup::service(&settings))?;
             runtime()?.block_on(worker::run(&settings))?;
         }
-        Command::Sweep { .. } | Command::Migrate | Command::Session(_) | Command::Scan(_) => {
+        Command::Sweep { .. }
+        | Command::Migrate
+        | Command::Session(_)
+        | Command::Scan(_)
+        | Command::Reconcile(_)
+        | Command::Queue(_)
+        | Command::DeadLetters(_)
+        | Command::Doctor => {
             let settings = Settings::load(named)?.settings;
             let _logging = telemetry::init(&LogSetup::command(&settings))?;
             return runtime()?.block_on(once(&settings, cli));
@@ -49,7 +59,10 @@ async fn once(settings: &Settings, cli: &Cli) -> Result<ExitCode> {
         Command::Migrate => migrate::run(settings, form).await?,
         Command::Session(command) => session::run(settings, command, form).await?,
         Command::Scan(arguments) => return scan::run(settings, arguments, form).await,
-        Command::Config(_) | Command::Dev(_) | Command::Worker | Command::Tied { .. } => {}
+        Command::Queue(Queue::Declare) => queue::declare(settings, form).await?,
+        Command::DeadLetters(command) => return dead_letters::run(settings, command, form).await,
+        Command::Doctor => return doctor::run(settings, form).await,
+        Command::Reconcile(_) | Command::Config(_) | Command::Dev(_) | Command::Worker | Command::Tied { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::{
     cli::{self, Output},
     command, failure, output,
-    service::{self, Service},
+    service::{self, Listening, Service},
     settings::{LogFormat, Settings, Telemetry},
     telemetry::{self, LogSetup, Redactor},
     wiring,
@@ -80,7 +80,8 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     let settings = Settings::load(Some(&config))?.settings;
     wiring::migrate(&settings).await.context("the session database was not migrated")?;
     // The lock on the folder proves that whoever held a lease is gone.
-    let abandoned = wiring::sessions(&settings).await?.abandon_leases().await?;
+    let sessions = wiring::sessions(&settings).await?;
+    let abandoned = sessions.abandon_leases().await?;
     if abandoned > 0 {
         info!(sessions = abandoned, "the lazaret dev before this one ended in the middle of its work");
     }
@@ -91,17 +92,17 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     let secret = keys.secret_access_key.expose().to_owned();
     servers.spawn(server::serve(listener, store, keys.access_key_id.clone(), secret, s3_stop.clone()));
 
-    let metrics = service::install_metrics(&settings)?;
-    let wired = wiring::station(&settings).await?;
+    let listening = Listening::begin(telemetry_listener, service::install_metrics(&settings)?)?;
+    let wired = wiring::station(&settings, Arc::new(sessions)).await?;
     let bus = wiring::bus(Arc::clone(&queue) as Arc<dyn Queue>);
     let waiting = enqueue_waiting(&settings, wired.station.store.as_ref(), &bus).await?;
     if waiting > 0 {
         info!(objects = waiting, "objects that arrived before this start are looked at again");
     }
-    let service = Service { wired, bus, metrics };
+    let service = Service { wired, bus, verdicts: wiring::verdicts(&settings).await? };
     service.require_access().await?;
     announce(form, &home, &config, &addresses, &clamd)?;
-    let working = service.run(&settings, telemetry_listener, stop.clone());
+    let working = service.run(&settings, listening, stop.clone());
     let outcome = tokio::select! {
         outcome = working => outcome,
         ended = clamd.ended() => Err(ended),

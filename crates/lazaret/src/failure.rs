@@ -35,11 +35,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 /// What is wrong, its causes, and what to do, on one line.
 pub fn line(error: &anyhow::Error) -> String {
-    let mut text = chain(error.as_ref());
-    if let Some(advice) = advice(error) {
-        text.push_str("; ");
-        text.push_str(advice);
-    }
+    let text = without_advice(error);
+    advice(error).map_or_else(|| text.clone(), |advice| format!("{text}; {advice}"))
+}
+
+/// What is wrong and its causes, on one line.
+pub(crate) fn without_advice(error: &anyhow::Error) -> String {
+    let text = chain(error.as_ref());
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     settings::without_passwords(&Redactor::default().redact(&one_line))
 }
@@ -49,7 +51,7 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 /// What a person can do about an error that meets them early. Errors that say it themselves have none.
-fn advice(error: &anyhow::Error) -> Option<&'static str> {
+pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(advice_for)
 }
 
@@ -70,10 +72,7 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
         };
     }
     if let Some(error) = error.downcast_ref::<QueueError>() {
-        return match error {
-            QueueError::Unavailable { .. } => Some("is the queue's server running, and is queue.sqs.endpoint right?"),
-            QueueError::Refused { .. } => Some("check queue.sqs.url, queue.sqs.region and the credentials"),
-        };
+        return Some(queue_advice(error));
     }
     if let Some(error) = error.downcast_ref::<ScanError>() {
         return match error {
@@ -103,18 +102,94 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
     if error.is::<SpoolError>() {
         return Some(SPOOL);
     }
-    match error.downcast_ref::<SessionStoreError>() {
-        Some(SessionStoreError::Unavailable { source, .. }) if is_locked(source.as_ref()) => {
-            Some("another process keeps the session database locked: wait for it, or end it, and try again")
+    error.downcast_ref::<SessionStoreError>().and_then(sessions_advice)
+}
+
+fn queue_advice(error: &QueueError) -> &'static str {
+    match error {
+        // RabbitMQ names itself by its URL, an SQS queue by its own.
+        QueueError::Unavailable { queue, .. } if is_amqp(queue) => "is RabbitMQ running, and is queue.amqp.url right?",
+        QueueError::Unavailable { .. } => "is the queue's server running, and is queue.sqs.endpoint right?",
+        QueueError::Refused { queue, source, .. } if is_amqp(queue) => {
+            let text = chain(source.as_ref());
+            if text.contains("vhost") && text.contains("not found") {
+                "make the vhost (rabbitmqctl add_vhost NAME), or correct it in queue.amqp.url"
+            } else if text.starts_with("ACCESS_REFUSED") || text.starts_with("NOT_ALLOWED") {
+                "check user and password in queue.amqp.url and what the user may do in the vhost (rabbitmqctl \
+                 list_permissions)"
+            } else {
+                "check [queue.amqp], and what `lazaret queue declare` says"
+            }
         }
-        Some(SessionStoreError::Unavailable { .. }) => Some("check sessions.url and the permissions of its file"),
-        Some(_) | None => None,
+        QueueError::Refused { .. } => "check queue.sqs.url, queue.sqs.region and the credentials",
     }
 }
 
+fn is_amqp(queue: &str) -> bool {
+    queue.contains("amqp://") || queue.contains("amqps://")
+}
+
+fn sessions_advice(error: &SessionStoreError) -> Option<&'static str> {
+    let SessionStoreError::Unavailable { action, source } = error else { return None };
+    let text = chain(source.as_ref());
+    Some(match refusal(action, &text) {
+        Some(Refusal::Login) => "check user and password in sessions.url, and pg_hba.conf on the server",
+        Some(Refusal::Database) => "make the database (createdb NAME), then run `lazaret migrate`",
+        Some(Refusal::Permission) => "let the user of sessions.url use the schema and its tables",
+        Some(Refusal::Url) => "correct sessions.url",
+        None if is_locked(&text) => {
+            "another process keeps the session database locked: wait for it, or end it, and try again"
+        }
+        None if text.contains(DATABASE_SERVER) => "is PostgreSQL running, and is sessions.url right?",
+        None => "check sessions.url and the permissions of its file",
+    })
+}
+
+/// How the session store names a database of a server; one of SQLite is named by its file.
+const DATABASE_SERVER: &str = "cannot open database ";
+
+/// Why a database answers and does not let us in.
+enum Refusal {
+    Login,
+    Database,
+    Permission,
+    Url,
+}
+
+/// PostgreSQL's words. In another language they are not known, and the database is waited for.
+fn refusal(action: &str, text: &str) -> Option<Refusal> {
+    if action == "read the database URL" {
+        return Some(Refusal::Url);
+    }
+    let absent = text.contains("does not exist");
+    if text.contains("password authentication failed")
+        || text.contains("no pg_hba.conf entry")
+        || (absent && text.contains("role \""))
+    {
+        Some(Refusal::Login)
+    } else if absent && text.contains(": database \"") {
+        Some(Refusal::Database)
+    } else if text.contains("permission denied for") {
+        Some(Refusal::Permission)
+    } else {
+        None
+    }
+}
+
+/// Whether a session database that cannot be opened may be there later by itself: a server that is down, or a file that
+/// somebody keeps locked.
+pub(crate) fn may_pass(error: &SessionStoreError) -> bool {
+    let SessionStoreError::Unavailable { action, source } = error else { return false };
+    let text = chain(source.as_ref());
+    refusal(action, &text).is_none() && (text.contains(DATABASE_SERVER) || is_server_trouble(&text) || is_locked(&text))
+}
+
+fn is_server_trouble(text: &str) -> bool {
+    text.contains("no answer within") || text.contains("pool timed out")
+}
+
 /// SQLite's words for `SQLITE_BUSY` and `SQLITE_LOCKED` (<https://www.sqlite.org/rescode.html#busy>).
-fn is_locked(cause: &(dyn Error + 'static)) -> bool {
-    let text = chain(cause);
+fn is_locked(text: &str) -> bool {
     ["database is locked", "database table is locked"].iter().any(|words| text.contains(words))
 }
 
@@ -154,6 +229,52 @@ mod tests {
         let advice = |source: &str| line(&unavailable(source).into());
         assert!(advice("(code: 5) database is locked").ends_with("end it, and try again"));
         assert!(advice("permission denied").ends_with("check sessions.url and the permissions of its file"));
+    }
+
+    #[test]
+    fn a_database_server_that_is_down_is_waited_for_and_one_that_refuses_is_not() {
+        let unavailable = |source: &str| SessionStoreError::Unavailable {
+            action: "open the database",
+            source: format!("cannot open database lazaret at db:5432: {source}").into(),
+        };
+        let advice = |source: &str| (may_pass(&unavailable(source)), line(&unavailable(source).into()));
+        for down in
+            ["Connection refused (os error 111)", "the database system is starting up", "sorry, too many clients"]
+        {
+            let (passes, line) = advice(down);
+            assert!(passes && line.ends_with("is PostgreSQL running, and is sessions.url right?"), "{line}");
+        }
+        for (refused, advised) in [
+            ("error returned from database: password authentication failed for user \"u\"", "user and password"),
+            ("error returned from database: role \"u\" does not exist", "user and password"),
+            ("error returned from database: database \"lazaret\" does not exist", "createdb"),
+            ("error returned from database: permission denied for schema public", "let the user"),
+        ] {
+            let (passes, line) = advice(refused);
+            assert!(!passes && line.contains(advised), "{line}");
+        }
+        assert!(!may_pass(&SessionStoreError::NotMigrated { detail: "no tables".into() }));
+        let file =
+            SessionStoreError::Unavailable { action: "open the database", source: "cannot open /a/b: no".into() };
+        assert!(!may_pass(&file));
+    }
+
+    #[test]
+    fn advice_about_a_queue_names_the_settings_of_its_kind() {
+        let refused = |queue: &str, source: &str| {
+            line(&QueueError::Refused { queue: queue.into(), action: "say who it is", source: source.into() }.into())
+        };
+        let rabbit = "uploads on amqp://host:5672/v";
+        for (queue, source, advised) in [
+            (rabbit, "ACCESS_REFUSED - Login was refused", "user and password in queue.amqp.url"),
+            (rabbit, "NOT_ALLOWED - vhost v not found", "rabbitmqctl add_vhost"),
+            (rabbit, "PRECONDITION_FAILED - inequivalent arg", "queue declare"),
+            ("http://127.0.0.1:1/1/q", "AccessDenied", "queue.sqs.url"),
+        ] {
+            assert!(refused(queue, source).contains(advised), "{}", refused(queue, source));
+        }
+        let down = QueueError::Unavailable { queue: rabbit.into(), source: "refused".into() };
+        assert!(line(&down.into()).ends_with("is RabbitMQ running, and is queue.amqp.url right?"));
     }
 
     #[test]

@@ -80,6 +80,22 @@ pub(crate) fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
+/// Text from outside, safe for a terminal and at most `max` characters long: what would steer it, or turn the direction
+/// of what follows, is replaced.
+pub(crate) fn plain(text: &str, max: usize) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut rest = text.chars();
+    let mut plain: String =
+        rest.by_ref().take(max).map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if rest.next().is_some() {
+        plain.push('…');
+    }
+    plain
+}
+
 /// Prints a table; comfy-table colours it on a terminal only.
 pub(crate) fn show(table: &Table) -> Result<()> {
     line(table.trim_fmt())
@@ -119,6 +135,13 @@ mod tests {
                                                                                                       content unknown
         ");
         assert_eq!(shown(150).lines().count(), 3);
+    }
+
+    #[test]
+    fn text_from_outside_is_cut_and_steers_nothing() {
+        assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d", 100), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
+        assert_eq!(plain("abc", 3), "abc");
+        assert_eq!(plain("äöüß", 3), "äöü…");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lazaret_core::{
     ScannerName, Timestamp,
     ports::{QueueError, StoreError},
 };
-use lazaret_pipeline::{Bus, Station, Sweeper, Worker, WorkerSettings};
+use lazaret_pipeline::{Bus, Station, Sweeper, Verdicts, Worker, WorkerSettings};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
@@ -32,17 +32,41 @@ const SIGNATURES_EVERY: u32 = 12;
 
 /// Everything that a worker is made of.
 pub struct Service {
-    /// The station and its spool.
+    /// The station, its store and its spool.
     pub wired: Wired,
     /// The queue.
     pub bus: Bus,
-    /// What `/metrics` shows.
-    pub metrics: PrometheusHandle,
+    /// Where verdicts are told, if anywhere.
+    pub verdicts: Option<Verdicts>,
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").field("wired", &self.wired).finish_non_exhaustive()
+    }
+}
+
+/// `/healthz`, `/readyz` and `/metrics`, from the beginning of a process until its last delivery is done.
+#[derive(Debug)]
+pub struct Listening {
+    /// What `/readyz` answers.
+    pub readiness: Arc<Readiness>,
+    address: SocketAddr,
+    metrics: PrometheusHandle,
+    done: CancellationToken,
+    /// Aborted when it is dropped.
+    server: JoinSet<Result<()>>,
+}
+
+impl Listening {
+    /// Answers from now on; nothing is ready yet.
+    pub fn begin(listener: TcpListener, metrics: PrometheusHandle) -> Result<Self> {
+        let (readiness, done, address) =
+            (Arc::new(Readiness::starting()), CancellationToken::new(), listener.local_addr()?);
+        let telemetry = Telemetry { readiness: Arc::clone(&readiness), metrics: metrics.clone() };
+        let mut server = JoinSet::new();
+        server.spawn(telemetry::serve(listener, telemetry, done.clone()));
+        Ok(Self { readiness, address, metrics, done, server })
     }
 }
 
@@ -107,24 +131,27 @@ impl Service {
     }
 
     /// Works until `stop`, drains, and ends everything it began.
-    pub async fn run(self, settings: &Settings, listener: TcpListener, stop: CancellationToken) -> Result<()> {
-        let Self { wired, bus, metrics } = self;
+    pub async fn run(self, settings: &Settings, listening: Listening, stop: CancellationToken) -> Result<()> {
+        let Self { wired, bus, verdicts } = self;
+        let Listening { readiness, address, metrics, done, server: mut aside } = listening;
         let station = Arc::clone(&wired.station);
-        info!(worker = %station.settings.worker_id, telemetry = %listener.local_addr()?, "worker begins");
-        let readiness = Arc::new(Readiness::new(probes(&station, &bus)));
-        // Telemetry answers until the last delivery is done.
-        let done = CancellationToken::new();
-        let mut aside = JoinSet::new();
-        let served = telemetry::serve(listener, Telemetry { readiness, metrics: metrics.clone() }, done.clone());
-        aside.spawn(served);
-        aside.spawn(upkeep(wired, metrics, done.clone()));
-        let sweeper = Sweeper::new(Arc::clone(&station), settings.sweeper.grace.get());
-        aside.spawn(sweep(sweeper, settings.sweeper.interval.get(), stop.clone()));
+        info!(worker = %station.settings.worker_id, telemetry = %address, "worker begins");
         let worker_settings = WorkerSettings {
             concurrency: settings.worker.concurrency(),
             drain_timeout: settings.worker.drain_timeout.get(),
         };
-        Worker::new(station, bus, worker_settings).run(stop).await;
+        let probes = probes(&station, &bus);
+        let mut worker = Worker::new(Arc::clone(&station), bus, worker_settings);
+        if let Some(verdicts) = verdicts {
+            worker = worker.with_verdicts(verdicts);
+        }
+        let availability = worker.availability();
+        readiness.begin(probes, move || availability.is_paused());
+        aside.spawn(upkeep(wired, metrics, done.clone()));
+        let sweeper = Sweeper::new(station, settings.sweeper.grace.get());
+        aside.spawn(sweep(sweeper, settings.sweeper.interval.get(), stop.clone()));
+        worker.run(stop).await;
+        // Telemetry answers until the last delivery is done.
         done.cancel();
         while let Some(ended) = aside.join_next().await {
             ended.context("a task broke off")??;

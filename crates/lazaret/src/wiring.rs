@@ -1,36 +1,50 @@
 //! The one place where settings become parts, and parts a station.
 
-use std::{env, fs, num::NonZero, path::PathBuf, process, sync::Arc};
+mod buses;
+mod start;
+
+use std::{env, fs, num::NonZero, path::PathBuf, process, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use lazaret_core::{
     Timestamp, WorkerId,
     error::chain,
-    ports::{Queue, SessionStoreError},
+    ports::{Queue, SessionStore, SessionStoreError},
 };
 use lazaret_events::Record;
 use lazaret_objects::{S3Settings, S3Store, Spool, SpoolSettings, s3};
 use lazaret_pipeline::{Bus, Message, ScannerSlot, Station, StationSettings};
-use lazaret_queue::{SqsQueue, SqsSettings};
 use lazaret_sandbox::{Jail, JailSettings};
 use lazaret_scanners::{ClamdScanner, ClamdSettings};
-use lazaret_sessions::{MigrationReport, SqliteOptions, SqliteSessionStore};
+use lazaret_sessions::{MigrationReport, SqlSessionStore, StoreOptions};
 use uuid::Uuid;
 
 use crate::{
     failure, service,
-    settings::{Checksums, Period, Scanner, ServerSideEncryption, Settings, Sqs},
+    settings::{Checksums, Period, Scanner, ServerSideEncryption, Settings},
     telemetry,
 };
 
+pub(crate) use buses::webhook_sink;
+pub use buses::{QueueSettings, dead_letters, queue, verdicts};
+pub use start::{probe_store, wait_for_sessions};
+
 /// The program that is jailed. It is installed beside this one.
 const TRANSFORM_PROGRAM: &str = "lazaret-transform";
+
+/// Connections to the database beside those of the objects in work: the outbox, the sweeper, `/readyz`.
+const CONNECTIONS_BESIDE: usize = 4;
+
+/// How long one operation on the database may take.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A station, and what of it others look at.
 #[derive(Debug, Clone)]
 pub struct Wired {
     /// Everything that an object meets on its way.
     pub station: Arc<Station>,
+    /// Its store.
+    pub store: Arc<S3Store>,
     /// Where objects lie meanwhile.
     pub spool: Arc<Spool>,
 }
@@ -43,9 +57,17 @@ pub async fn migrate(settings: &Settings) -> Result<MigrationReport> {
     Ok(lazaret_sessions::migrate(settings.sessions.url.expose()).await?)
 }
 
-/// The session database, which must have been migrated.
-pub async fn sessions(settings: &Settings) -> Result<SqliteSessionStore, SessionStoreError> {
-    SqliteSessionStore::open(settings.sessions.url.expose(), &SqliteOptions::default()).await
+/// The session database, which must have been migrated, for a command.
+pub async fn sessions(settings: &Settings) -> Result<SqlSessionStore, SessionStoreError> {
+    SqlSessionStore::open(settings.sessions.url.expose(), &StoreOptions::default()).await
+}
+
+/// The session database with connections for every slot of the worker.
+async fn sessions_for_work(settings: &Settings) -> Result<SqlSessionStore, SessionStoreError> {
+    let connections = settings.worker.concurrency().saturating_add(CONNECTIONS_BESIDE);
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    let options = StoreOptions { connections, timeout: DATABASE_TIMEOUT };
+    SqlSessionStore::open(settings.sessions.url.expose(), &options).await
 }
 
 /// The store without room to read anything: for commands that sign, ask and delete.
@@ -56,7 +78,7 @@ pub async fn client(settings: &Settings) -> Result<S3Store> {
 }
 
 /// Room for objects, as the settings say.
-fn spool(settings: &Settings) -> Result<Arc<Spool>> {
+pub(crate) fn spool(settings: &Settings) -> Result<Arc<Spool>> {
     let worker = &settings.worker;
     let spool = Spool::new(SpoolSettings {
         dir: worker.spool_dir(),
@@ -66,62 +88,59 @@ fn spool(settings: &Settings) -> Result<Arc<Spool>> {
     Ok(Arc::new(spool))
 }
 
-/// A whole station. Nothing is asked of any part yet, except that the database is there.
-pub async fn station(settings: &Settings) -> Result<Wired> {
-    let sessions = sessions(settings).await?;
-    assemble(settings, sessions).await
+/// A whole station over an open session database. Nothing is asked of any part yet.
+pub async fn station(settings: &Settings, sessions: Arc<dyn SessionStore>) -> Result<Wired> {
+    Parts::prepare(settings).await?.assemble(settings, sessions)
 }
 
 /// A station that remembers nothing, for local files.
 pub async fn offline(settings: &Settings) -> Result<Wired> {
-    let sessions = SqliteSessionStore::open("sqlite::memory:", &SqliteOptions::default()).await?;
-    assemble(settings, sessions).await
+    let sessions = SqlSessionStore::open("sqlite::memory:", &StoreOptions::default()).await?;
+    station(settings, Arc::new(sessions)).await
 }
 
-async fn assemble(settings: &Settings, sessions: SqliteSessionStore) -> Result<Wired> {
-    service::survive_file_size_limit()?;
-    let spool = spool(settings)?;
-    let (storage, worker, limits) = (&settings.storage, &settings.worker, &settings.limits);
-    let station = Station {
-        sessions: Arc::new(sessions),
-        store: Arc::new(S3Store::connect(s3_settings(settings), Arc::clone(&spool)).await),
-        scanners: settings.scanners.iter().map(|scanner| slot(settings, scanner)).collect(),
-        transformer: Arc::new(jail(settings)?),
-        settings: StationSettings {
-            worker_id: worker_id(),
-            bucket: storage.bucket.clone(),
-            quarantine_prefix: storage.quarantine_prefix.clone(),
-            published_bucket: storage.published_bucket().clone(),
-            published_prefix: storage.published_prefix.clone(),
-            policies: settings.policy_set(),
-            max_object_size: limits.max_object_size.bytes(),
-            require_finalize: settings.sessions.require_finalize,
-            lease: worker.lease.get(),
-            max_attempts: worker.max_attempts.get(),
-            retain_rejected: limits.retain_rejected.get(),
-        },
-    };
-    Ok(Wired { station: Arc::new(station), spool })
+/// What a station is made of besides its session database.
+#[derive(Debug)]
+pub struct Parts {
+    spool: Arc<Spool>,
+    store: Arc<S3Store>,
+    jail: Arc<Jail>,
 }
 
-/// The SQS queue.
-pub async fn sqs(settings: &Settings, sqs: &Sqs) -> Arc<dyn Queue> {
-    let text = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
-    let queue = SqsSettings {
-        url: sqs.url.as_str().to_owned(),
-        endpoint: sqs.endpoint.as_ref().map(text),
-        // The URL of a queue on AWS holds its region.
-        region: sqs.region.clone().or_else(|| (!on_aws(&sqs.url)).then(|| settings.storage.region.clone())),
-        credentials: credentials(settings),
-        wait_time: sqs.wait_time.get(),
-        visibility_timeout: sqs.visibility_timeout.get(),
-        dead_letter_url: sqs.dead_letter_url.as_ref().map(|url| url.as_str().to_owned()),
-    };
-    Arc::new(SqsQueue::connect(queue).await)
-}
+impl Parts {
+    /// Makes them; an error is one that waiting does not help.
+    pub async fn prepare(settings: &Settings) -> Result<Self> {
+        service::survive_file_size_limit()?;
+        let spool = spool(settings)?;
+        let store = Arc::new(S3Store::connect(s3_settings(settings), Arc::clone(&spool)).await);
+        Ok(Self { spool, store, jail: Arc::new(jail(settings)?) })
+    }
 
-fn on_aws(url: &url::Url) -> bool {
-    url.host_str().is_some_and(|host| host.starts_with("sqs.") && host.contains(".amazonaws.com"))
+    /// The station.
+    pub fn assemble(self, settings: &Settings, sessions: Arc<dyn SessionStore>) -> Result<Wired> {
+        let Self { spool, store, jail } = self;
+        let (storage, worker, limits) = (&settings.storage, &settings.worker, &settings.limits);
+        let station = Station {
+            sessions,
+            store: Arc::clone(&store) as _,
+            scanners: settings.scanners.iter().map(|scanner| slot(settings, scanner)).collect(),
+            transformer: jail,
+            settings: StationSettings {
+                worker_id: worker_id(),
+                bucket: storage.bucket.clone(),
+                quarantine_prefix: storage.quarantine_prefix.clone(),
+                published_bucket: storage.published_bucket().clone(),
+                published_prefix: storage.published_prefix.clone(),
+                policies: settings.policy_set(),
+                max_object_size: limits.max_object_size.bytes(),
+                require_finalize: settings.sessions.require_finalize,
+                lease: worker.lease.get(),
+                max_attempts: worker.max_attempts.get(),
+                retain_rejected: limits.retain_rejected.get(),
+            },
+        };
+        Ok(Wired { station: Arc::new(station), store, spool })
+    }
 }
 
 /// The queue, with the language that is spoken on it.
@@ -159,7 +178,7 @@ fn transform_program() -> Result<PathBuf> {
     Ok(this.with_file_name(TRANSFORM_PROGRAM))
 }
 
-fn jail(settings: &Settings) -> Result<Jail> {
+pub(crate) fn jail(settings: &Settings) -> Result<Jail> {
     let sandbox = &settings.sandbox;
     let jail = JailSettings {
         program: transform_program()?,
@@ -176,6 +195,15 @@ fn jail(settings: &Settings) -> Result<Jail> {
 }
 
 fn slot(settings: &Settings, scanner: &Scanner) -> ScannerSlot {
+    ScannerSlot {
+        scanner: Arc::new(self::scanner(settings, scanner)),
+        timeout: scanner.timeout.get(),
+        max_size: scanner.max_size.bytes(),
+    }
+}
+
+/// The scanner.
+pub(crate) fn scanner(settings: &Settings, scanner: &Scanner) -> ClamdScanner {
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
     let clamd = ClamdSettings {
         max_signature_age: scanner.max_signature_age.map(Period::get),
@@ -183,11 +211,7 @@ fn slot(settings: &Settings, scanner: &Scanner) -> ScannerSlot {
         max_connections: NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN),
         ..ClamdSettings::new(scanner.name.clone(), scanner.address.to_scanner(), Timestamp::now)
     };
-    ScannerSlot {
-        scanner: Arc::new(ClamdScanner::new(clamd)),
-        timeout: scanner.timeout.get(),
-        max_size: scanner.max_size.bytes(),
-    }
+    ClamdScanner::new(clamd)
 }
 
 fn s3_settings(settings: &Settings) -> S3Settings {

@@ -3,28 +3,24 @@
 use anyhow::Result;
 
 use crate::{
-    failure::UsageError,
-    service::{self, Service},
-    settings::{QueueKind, Settings},
-    wiring,
+    service::{self, Listening, Service},
+    settings::Settings,
+    wiring::{self, Parts},
 };
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop. What is merely down at the start is waited for, with telemetry answering; what refuses
+/// us is an error.
 pub(super) async fn run(settings: &Settings) -> Result<()> {
-    let (QueueKind::Sqs, Some(sqs)) = (settings.queue.kind, &settings.queue.sqs) else {
-        return Err(UsageError(
-            "queue.kind = \"embedded\" lives inside `lazaret dev`, which has its own worker; for `lazaret worker` set \
-             queue.kind = \"sqs\" and [queue.sqs]"
-                .to_owned(),
-        )
-        .into());
-    };
+    let queue = wiring::queue(settings).await?;
+    let verdicts = wiring::verdicts(settings).await?;
     let listener = service::bind_telemetry(settings.telemetry.listen).await?;
-    let metrics = service::install_metrics(settings)?;
+    let stop = service::termination()?;
+    let listening = Listening::begin(listener, service::install_metrics(settings)?)?;
     wiring::require_transform()?;
-    let wired = wiring::station(settings).await?;
-    let queue = wiring::sqs(settings, sqs).await;
-    let service = Service { wired, bus: wiring::bus(queue), metrics };
+    let parts = Parts::prepare(settings).await?;
+    let Some(sessions) = wiring::wait_for_sessions(settings, &listening.readiness, &stop).await? else { return Ok(()) };
+    let service = Service { wired: parts.assemble(settings, sessions)?, bus: wiring::bus(queue), verdicts };
     service.require_access().await?;
-    service.run(settings, listener, service::termination()?).await
+    wiring::probe_store(&service.wired, &stop).await;
+    service.run(settings, listening, stop).await
 }

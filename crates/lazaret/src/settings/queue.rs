@@ -67,12 +67,12 @@ pub struct Amqp {
     /// The broker: `amqp://user:password@host:5672/vhost`, or `amqps://…` for TLS.
     #[schemars(regex(pattern = "^amqps?://.+"))]
     pub url: PrivateUrl,
-    /// The queue's name.
+    /// The queue's name, of at most 200 bytes: those of its retry and dead-letter queues begin with it.
     pub queue: String,
     /// Messages that the broker hands out ahead of their acknowledgement. Left out: `worker.concurrency`.
     #[serde(default, deserialize_with = "some_at_least_one")]
     pub prefetch: Option<NonZero<u16>>,
-    /// The exchange that dead letters go through. Left out: the name of the queue and `.dead`.
+    /// The exchange that dead letters go through. Left out: the name of the queue and `.dead-letters`.
     pub dead_letter_exchange: Option<String>,
     /// Certificates in PEM that the broker's must be signed by, besides those the system trusts.
     pub ca_certificate: Option<PathBuf>,

@@ -162,6 +162,7 @@ fn rules_between_settings_hold() {
         (with("[events.amqp]", "url = \"amqp://h\"\nexchange = \"\"\nrouting_key = \"\""), "events.amqp.routing_key"),
         (with("[events.webhook]", "url = \"ftp://h\"\nsecret = \"s\""), "events.webhook.url"),
         (with("[events.webhook]", "url = \"http://h\"\nsecret = \"s\"\ntimeout = \"0s\""), "events.webhook.timeout"),
+        (with("[events.webhook]", "url = \"http://h\"\nsecret = \"hunter2\""), "events.webhook.secret"),
         (with("[worker]", "lease = \"0s\""), "worker.lease"),
         (with("[worker]", "spool_budget = \"1MiB\""), "worker.memory_spool_limit"),
         (with("[limits]", "max_object_size = \"5GiB\""), "limits.max_object_size"),
@@ -215,7 +216,7 @@ fn brokers_databases_and_buses_are_accepted_and_their_secrets_known() {
     );
     let text = text.replace("sqlite:/var/lib/lazaret/lazaret.db", "postgresql://lazaret:s3same@db:5432/lazaret");
     let text = format!(
-        "{text}\n[events]\nkind = \"webhook\"\n[events.webhook]\nurl = \"https://e:short@hooks/x\"\nsecret = \"whisper\"\n\
+        "{text}\n[events]\nkind = \"webhook\"\n[events.webhook]\nurl = \"https://e:short@hooks/x\"\nsecret = \"d2hpc3Blci13aGlzcGVyLXdoaXNwZXI=\"\n\
          [events.sqs]\nurl = \"http://q/1\"\n[events.sns]\ntopic_arn = \"arn:aws:sns:eu-west-1:1:verdicts\"\n\
          [events.amqp]\nurl = \"amqp://u@h\"\nexchange = \"verdicts\"\nrouting_key = \"v\""
     );
@@ -226,11 +227,11 @@ fn brokers_databases_and_buses_are_accepted_and_their_secrets_known() {
     assert_eq!(settings.events.source, "lazaret");
     assert_eq!(settings.events.webhook.as_ref().unwrap().timeout, Period::from_secs(10));
     let secrets = settings.secrets();
-    for secret in ["hunt%65r2", "hunter2", "s3same", "whisper", ":short@"] {
+    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXI=", ":short@"] {
         assert!(secrets.iter().any(|known| known == secret), "{secret}: {secrets:?}");
     }
     let shown = format!("{} {settings:?}", settings.shown().unwrap());
-    for secret in ["hunt%65r2", "hunter2", "s3same", "whisper"] {
+    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXI="] {
         assert!(!shown.contains(secret), "{secret}: {shown}");
     }
     assert!(shown.contains("postgresql://lazaret:…@db:5432/lazaret"), "{shown}");

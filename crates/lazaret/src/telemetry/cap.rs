@@ -25,10 +25,16 @@ const SEE_CREDENTIALS: [&str; 16] = [
     "log",
 ];
 
+/// Libraries whose every trouble is told by the crate that uses them: they log as errors what is none, such as a question
+/// that the broker answers with no.
+const TOLD_BY_OTHERS: [&str; 1] = ["lapin"];
+
 /// The most verbose level that `target` may log at.
 pub(super) fn cap(target: &str) -> LevelFilter {
     let krate = target.split("::").next().unwrap_or_default();
-    if krate == "lazaret" || krate.starts_with("lazaret_") {
+    if TOLD_BY_OTHERS.contains(&krate) {
+        LevelFilter::OFF
+    } else if krate == "lazaret" || krate.starts_with("lazaret_") {
         LevelFilter::TRACE
     } else if SEE_CREDENTIALS.iter().any(|prefix| krate.starts_with(prefix)) {
         LevelFilter::WARN
@@ -67,6 +73,7 @@ mod tests {
         ] {
             assert_eq!(cap(target), LevelFilter::WARN, "{target}");
         }
+        assert_eq!(cap("lapin::channel"), LevelFilter::OFF);
         for target in ["", "lazarettish", "a_library_of_tomorrow", "x::lazaret"] {
             assert_eq!(cap(target), LevelFilter::INFO, "{target}");
         }

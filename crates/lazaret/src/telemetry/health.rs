@@ -1,6 +1,14 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
-use std::{collections::BTreeMap, error::Error, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -25,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer holds: a probe is no load test.
 const CACHED_FOR: Duration = Duration::from_secs(5);
+
+/// The answer of what works.
+const OK: &str = "ok";
 
 type Asking = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -67,34 +78,82 @@ pub struct Report {
 /// Everything that must work before work is taken.
 #[derive(Debug)]
 pub struct Readiness {
-    probes: Vec<Probe>,
+    stage: RwLock<Stage>,
     last: Mutex<Option<(Instant, Report)>>,
 }
 
+/// How far this process is.
+#[derive(Clone)]
+enum Stage {
+    /// It waits for this before it can begin.
+    Starting(String),
+    /// It works, as long as these answer and it is not paused.
+    Working { probes: Arc<[Probe]>, is_paused: Arc<dyn Fn() -> bool + Send + Sync> },
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting(what) => f.debug_tuple("Starting").field(what).finish(),
+            Self::Working { probes, .. } => f.debug_tuple("Working").field(probes).finish(),
+        }
+    }
+}
+
 impl Readiness {
-    /// Asks these.
-    pub fn new(probes: Vec<Probe>) -> Self {
-        Self { probes, last: Mutex::new(None) }
+    /// Not ready before [`Readiness::begin`].
+    pub fn starting() -> Self {
+        Self { stage: RwLock::new(Stage::Starting("starting".to_owned())), last: Mutex::new(None) }
     }
 
-    /// Asks all at once, unless they answered a moment ago.
+    /// What is waited for, as `/readyz` shows it.
+    pub fn wait_for(&self, what: impl Into<String>) {
+        self.set(Stage::Starting(what.into()));
+    }
+
+    /// Asks these from now on. While `is_paused` nothing is consumed, whatever they answer.
+    pub fn begin(&self, probes: Vec<Probe>, is_paused: impl Fn() -> bool + Send + Sync + 'static) {
+        self.set(Stage::Working { probes: probes.into(), is_paused: Arc::new(is_paused) });
+    }
+
+    /// A stage is whole or was never set, so a poisoned lock means nothing.
+    fn set(&self, stage: Stage) {
+        *self.stage.write().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// Asks all at once, unless they answered a moment ago. Whether consumption pauses is known at once.
     pub async fn report(&self) -> Report {
+        let stage = self.stage.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (probes, is_paused) = match stage {
+            Stage::Starting(what) => {
+                return Report { ready: false, checks: BTreeMap::from([("start".to_owned(), what)]) };
+            }
+            Stage::Working { probes, is_paused } => (probes, is_paused),
+        };
+        let mut report = self.probed(&probes).await;
+        let consuming = if is_paused() { "paused until every dependency answers" } else { OK };
+        report.checks.insert("consumption".to_owned(), consuming.to_owned());
+        report.ready &= consuming == OK;
+        report
+    }
+
+    async fn probed(&self, probes: &[Probe]) -> Report {
         let mut last = self.last.lock().await;
         if let Some((at, report)) = &*last
             && at.elapsed() < CACHED_FOR
         {
             return report.clone();
         }
-        let asked = self.probes.iter().map(|probe| async {
+        let asked = probes.iter().map(|probe| async {
             let answer = match timeout(PROBE_TIMEOUT, (probe.ask)()).await {
-                Ok(Ok(())) => "ok".to_owned(),
+                Ok(Ok(())) => OK.to_owned(),
                 Ok(Err(error)) => error,
                 Err(_) => format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
             };
             (probe.name.clone(), answer)
         });
         let checks: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
-        let report = Report { ready: checks.values().all(|answer| answer == "ok"), checks };
+        let report = Report { ready: checks.values().all(|answer| answer == OK), checks };
         *last = Some((Instant::now(), report.clone()));
         report
     }
@@ -148,9 +207,15 @@ mod tests {
 
     use super::*;
 
+    fn working(probes: Vec<Probe>) -> Readiness {
+        let readiness = Readiness::starting();
+        readiness.begin(probes, || false);
+        readiness
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_not_ready_is_named() {
-        let readiness = Readiness::new(vec![
+        let readiness = working(vec![
             Probe::new("store", || async { Ok::<_, io::Error>(()) }),
             Probe::new("queue", || async { Err(io::Error::other("refused")) }),
             Probe::new("database", std::future::pending::<io::Result<()>>),
@@ -159,7 +224,9 @@ mod tests {
         assert!(!report.ready);
         assert_eq!(
             serde_json::to_value(&report.checks).unwrap(),
-            serde_json::json!({"store": "ok", "queue": "refused", "database": "no answer within 5 s"})
+            serde_json::json!({
+                "store": "ok", "queue": "refused", "database": "no answer within 5 s", "consumption": "ok"
+            })
         );
     }
 
@@ -167,7 +234,7 @@ mod tests {
     async fn an_answer_holds_for_a_moment_only() {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&asked);
-        let readiness = Readiness::new(vec![Probe::new("store", move || {
+        let readiness = working(vec![Probe::new("store", move || {
             counter.fetch_add(1, Ordering::Relaxed);
             async { Ok::<_, io::Error>(()) }
         })]);
@@ -177,5 +244,20 @@ mod tests {
         tokio::time::advance(CACHED_FOR).await;
         assert!(readiness.report().await.ready);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_ready_before_the_start_and_while_consumption_pauses() {
+        let readiness = Readiness::starting();
+        readiness.wait_for("the database is down");
+        let report = readiness.report().await;
+        assert_eq!((report.ready, report.checks["start"].as_str()), (false, "the database is down"));
+        let paused = Arc::new(AtomicU32::new(0));
+        let read = Arc::clone(&paused);
+        readiness.begin(Vec::new(), move || read.load(Ordering::Relaxed) > 0);
+        assert!(readiness.report().await.ready);
+        paused.store(1, Ordering::Relaxed);
+        let report = readiness.report().await;
+        assert!(!report.ready && report.checks["consumption"].starts_with("paused"), "{report:?}");
     }
 }

@@ -2,6 +2,7 @@
 //! misbehave, over plain HTTP.
 
 mod bodies;
+mod contract;
 mod keys;
 mod listing;
 mod multipart;

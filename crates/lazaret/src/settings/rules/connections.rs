@@ -1,12 +1,21 @@
 //! Rules of the queue, the session database and the verdict events: what is connected to.
 
+use lazaret_core::error::chain;
+use lazaret_sinks::WebhookError;
 use url::Url;
 
 use super::{MAX_VISIBILITY_TIMEOUT, MAX_WAIT_TIME, Outcome, ensure, is_http};
-use crate::settings::{Amqp, Events, EventsKind, Period, PrivateUrl, QueueKind, Sessions, Settings, Sqs};
+use crate::{
+    settings::{Amqp, Events, EventsKind, Period, PrivateUrl, QueueKind, Sessions, Settings, SettingsError, Sqs},
+    wiring,
+};
 
 /// The longest name of AMQP 0-9-1, in bytes (a short string).
 const MAX_AMQP_NAME: usize = 255;
+/// The longest name of a queue that leaves room for those of its retry and dead-letter queues.
+const MAX_QUEUE_NAME: usize = 200;
+/// The longest that one delivery of a verdict may take, in the pipeline.
+const MAX_DELIVERY: Period = Period::from_secs(15);
 
 pub(super) fn queue(settings: &Settings) -> Outcome {
     let queue = &settings.queue;
@@ -51,8 +60,9 @@ fn sqs(sqs: &Sqs) -> Outcome {
 
 fn amqp(amqp: &Amqp) -> Outcome {
     broker(&amqp.url, amqp.ca_certificate.is_some(), "queue.amqp")?;
-    amqp_name(&amqp.queue, "queue.amqp.queue")?;
-    amqp.dead_letter_exchange.as_ref().map_or(Ok(()), |name| amqp_name(name, "queue.amqp.dead_letter_exchange"))
+    amqp_name(&amqp.queue, MAX_QUEUE_NAME, "queue.amqp.queue")?;
+    let exchange = amqp.dead_letter_exchange.as_ref();
+    exchange.map_or(Ok(()), |name| amqp_name(name, MAX_AMQP_NAME, "queue.amqp.dead_letter_exchange"))
 }
 
 /// A broker's URL with its certificate (<https://www.rabbitmq.com/docs/uri-spec>).
@@ -72,11 +82,11 @@ fn broker(url: &PrivateUrl, certificate: bool, section: &str) -> Outcome {
     )
 }
 
-fn amqp_name(name: &str, key: &str) -> Outcome {
+fn amqp_name(name: &str, max: usize, key: &str) -> Outcome {
     ensure(
-        !name.is_empty() && name.len() <= MAX_AMQP_NAME && !name.chars().any(char::is_control),
+        !name.is_empty() && name.len() <= max && !name.chars().any(char::is_control),
         key,
-        format!("a name of 1 to {MAX_AMQP_NAME} bytes is expected"),
+        format!("a name of 1 to {max} bytes is expected"),
     )?;
     ensure(!name.starts_with("amq."), key, "names that begin with \"amq.\" are the broker's own: choose another")
 }
@@ -171,7 +181,18 @@ fn sections(events: &Events) -> Outcome {
     }
     if let Some(webhook) = &events.webhook {
         ensure(is_http(&webhook.url), "events.webhook.url", http)?;
-        ensure(!webhook.timeout.is_zero(), "events.webhook.timeout", "a time longer than nothing is expected")?;
+        ensure(
+            !webhook.timeout.is_zero() && webhook.timeout <= MAX_DELIVERY,
+            "events.webhook.timeout",
+            format!("a time longer than nothing and of at most {MAX_DELIVERY} is expected"),
+        )?;
+        match wiring::webhook_sink(webhook) {
+            Err(error @ WebhookError::Secret) => {
+                return Err(SettingsError::rule("events.webhook.secret", error.to_string()));
+            }
+            Err(error) => return Err(SettingsError::rule("events.webhook.url", chain(&error))),
+            Ok(_) => {}
+        }
     }
     Ok(())
 }
