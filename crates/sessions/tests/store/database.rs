@@ -89,6 +89,11 @@ impl Database {
         &self.url
     }
 
+    /// Its name on the server.
+    pub(crate) fn name(&self) -> String {
+        self.url.parse::<Url>().unwrap().path().trim_start_matches('/').to_owned()
+    }
+
     pub(crate) async fn open(&self) -> Result<SqlSessionStore> {
         Ok(SqlSessionStore::open(&self.url, &StoreOptions::default()).await?)
     }
@@ -102,8 +107,9 @@ impl Database {
     /// Runs statements on a connection of their own.
     pub(crate) async fn run(&self, statements: &str) -> Result<()> {
         let mut connection = self.connect().await?;
-        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await?;
-        Ok(connection.close().await?)
+        let done = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await;
+        connection.close().await?;
+        done.map(drop).context("statements of a test")
     }
 }
 
@@ -112,7 +118,7 @@ impl Drop for Database {
         if self.engine == Engine::Sqlite {
             return;
         }
-        let name = self.url.parse::<Url>().unwrap().path().trim_start_matches('/').to_owned();
+        let name = self.name();
         // The test's runtime may be gone by now, or be the thread this is dropped on.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -7,17 +7,19 @@ use lazaret_core::{
     ObjectEvent,
     ports::{SessionStore, SessionStoreError},
 };
-use lazaret_sessions::{MigrationReport, SqliteOptions, SqliteSessionStore, migrate};
+use lazaret_sessions::{MigrationReport, SqlSessionStore, StoreOptions, migrate};
 use lazaret_testkit::sessions;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use tokio::task::JoinSet;
+
+use crate::database::{Database, Engine, on_both};
 
 fn url(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}", folder.path().join("lazaret.db").display())
 }
 
-async fn open(url: &str) -> Result<SqliteSessionStore, SessionStoreError> {
-    SqliteSessionStore::open(url, &SqliteOptions::default()).await
+async fn open(url: &str) -> Result<SqlSessionStore, SessionStoreError> {
+    SqlSessionStore::open(url, &StoreOptions::default()).await
 }
 
 async fn raw(url: &str) -> Result<SqliteConnection> {
@@ -32,28 +34,42 @@ fn not_migrated<T>(answer: Result<T, SessionStoreError>) -> Result<String> {
     }
 }
 
-#[tokio::test]
-async fn migrating_creates_the_file_and_is_idempotent() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = url(&folder);
-    let message = not_migrated(open(&url).await)?;
-    assert!(message.contains("lazaret.db") && message.contains("lazaret migrate"), "{message}");
-    assert!(!folder.path().join("lazaret.db").exists(), "opening made the file");
-    assert_eq!(migrate(&url).await?, MigrationReport { from: None, to: 2 });
-    assert_eq!(migrate(&url).await?, MigrationReport { from: Some(2), to: 2 });
-    let store = open(&url).await?;
+/// The newest version of each schema.
+const fn newest(engine: Engine) -> i64 {
+    match engine {
+        Engine::Sqlite => 2,
+        Engine::Postgres => 1,
+    }
+}
+
+on_both!(
+    migrating_is_idempotent,
+    several_may_migrate_at_once,
+    other_schemas_are_refused,
+    audit_records_and_verdicts_are_append_only,
+    a_broken_record_is_named,
+    dropped_calls_leave_no_transaction_behind,
+);
+
+async fn migrating_is_idempotent(engine: Engine) -> Result<()> {
+    let database = Database::empty(engine).await?;
+    let message = not_migrated(open(database.url()).await)?;
+    assert!(message.contains("lazaret migrate"), "{message}");
+    let to = newest(engine);
+    assert_eq!(migrate(database.url()).await?, MigrationReport { from: None, to });
+    assert_eq!(migrate(database.url()).await?, MigrationReport { from: Some(to), to });
+    let store = open(database.url()).await?;
     store.check().await?;
     store.close().await;
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_may_migrate_at_once() -> Result<()> {
-    for _ in 0..5 {
-        let folder = tempfile::tempdir()?;
+async fn several_may_migrate_at_once(engine: Engine) -> Result<()> {
+    for _ in 0..3 {
+        let database = Database::empty(engine).await?;
         let mut starts = JoinSet::new();
         for _ in 0..8 {
-            let url = url(&folder);
+            let url = database.url().to_owned();
             starts.spawn(async move { migrate(&url).await });
         }
         let mut first = 0;
@@ -61,37 +77,94 @@ async fn several_may_migrate_at_once() -> Result<()> {
             first += usize::from(report??.from.is_none());
         }
         assert_eq!(first, 1, "one does the work");
-        open(&url(&folder)).await?.check().await?;
+        open(database.url()).await?.check().await?;
     }
     Ok(())
 }
 
-#[tokio::test]
-async fn other_schemas_are_refused() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = url(&folder);
-    std::fs::write(folder.path().join("lazaret.db"), b"")?;
-    assert!(not_migrated(open(&url).await)?.contains("empty"));
-    migrate(&url).await?;
-    let store = open(&url).await?;
-
-    let mut database = raw(&url).await?;
-    sqlx::query(
-        "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
-         values (7, 'later', true, x'00', 0)",
-    )
-    .execute(&mut database)
-    .await?;
+async fn other_schemas_are_refused(engine: Engine) -> Result<()> {
+    let database = Database::empty(engine).await?;
+    let url = database.url();
+    if engine == Engine::Sqlite {
+        database.run("pragma user_version = 1").await.ok();
+    }
+    migrate(url).await?;
+    let store = open(url).await?;
+    let blob = if engine == Engine::Sqlite { "x'00'" } else { r"'\x00'" };
+    database
+        .run(&format!(
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+             values (7, 'later', true, {blob}, 0)"
+        ))
+        .await?;
     for message in
-        [not_migrated(open(&url).await)?, not_migrated(migrate(&url).await)?, not_migrated(store.check().await)?]
+        [not_migrated(open(url).await)?, not_migrated(migrate(url).await)?, not_migrated(store.check().await)?]
     {
         assert!(message.contains('7') && message.contains("newer"), "{message}");
     }
-    sqlx::query("delete from _sqlx_migrations where version = 7").execute(&mut database).await?;
-    open(&url).await?;
-    sqlx::query("update _sqlx_migrations set checksum = x'00'").execute(&mut database).await?;
-    not_migrated(open(&url).await)?;
-    not_migrated(migrate(&url).await)?;
+    database.run("delete from _sqlx_migrations where version = 7").await?;
+    open(url).await?;
+    database.run(&format!("update _sqlx_migrations set checksum = {blob}")).await?;
+    not_migrated(open(url).await)?;
+    not_migrated(migrate(url).await)?;
+    database.run("delete from _sqlx_migrations").await?;
+    assert!(not_migrated(open(url).await)?.contains("empty"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sqlite_file_is_made_by_a_migration_only() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = url(&folder);
+    let message = not_migrated(open(&url).await)?;
+    assert!(message.contains("lazaret.db") && message.contains("lazaret migrate"), "{message}");
+    assert!(!folder.path().join("lazaret.db").exists(), "opening made the file");
+    std::fs::write(folder.path().join("lazaret.db"), b"")?;
+    assert!(not_migrated(open(&url).await)?.contains("empty"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_file_is_upgraded_with_what_it_holds() -> Result<()> {
+    let database = Database::migrated(Engine::Sqlite).await?;
+    let session = sessions::created(&open(database.url()).await?).await?;
+    database.run("drop index outbox_by_session; delete from _sqlx_migrations where version = 2").await?;
+    let message = not_migrated(open(database.url()).await)?;
+    assert!(message.contains("version 1"), "{message}");
+    assert_eq!(migrate(database.url()).await?, MigrationReport { from: Some(1), to: 2 });
+    assert_eq!(sessions::now_is(&open(database.url()).await?, session.upload_id).await?, session);
+    Ok(())
+}
+
+/// An error names what is wrong, and no part of a password.
+#[tokio::test]
+async fn what_cannot_be_opened_is_said_without_secrets() -> Result<()> {
+    let server = std::env::var("LAZARET_TEST_POSTGRES_URL").context("LAZARET_TEST_POSTGRES_URL")?;
+    let mut nowhere: url::Url = server.parse()?;
+    nowhere.set_path("no_such_database");
+    nowhere.set_password(Some("hunter2")).ok().context("a password")?;
+    let nowhere = nowhere.to_string();
+    let options = StoreOptions { timeout: Duration::from_secs(1), ..StoreOptions::default() };
+    for (url, expected) in [
+        (nowhere.as_str(), "no_such_database"),
+        ("postgres://lazaret:hunter2@127.0.0.1:1/lazaret", "127.0.0.1:1"),
+        ("mysql://lazaret:hunter2@db/lazaret", "postgres://"),
+        ("hunter2", "postgres://"),
+        ("postgres//lazaret:hunter2@db/lazaret", "postgres://"),
+        ("postgres://lazaret:hunter2@db:99999/lazaret", "readable"),
+        ("postgres://lazaret@db/lazaret?passwd=hunter2", "passwd"),
+        ("postgres://lazaret@db/lazaret?sslmode=hunter", "readable"),
+    ] {
+        for error in [
+            SqlSessionStore::open(url, &options).await.map(drop).expect_err(url),
+            migrate(url).await.map(drop).expect_err(url),
+        ] {
+            assert!(matches!(error, SessionStoreError::Unavailable { .. }), "{url}: {error:?}");
+            let debug = format!("{error:?}");
+            let message = format!("{debug} {:#}", anyhow::Error::from(error));
+            assert!(message.contains(expected) && !message.contains("hunter2"), "{url}: {message}");
+        }
+    }
     Ok(())
 }
 
@@ -118,8 +191,8 @@ async fn a_check_needs_a_database_that_takes_writes() -> Result<()> {
     let answer = read_only.check().await;
     assert!(matches!(answer, Err(SessionStoreError::Unavailable { .. })), "{answer:?}");
 
-    let options = SqliteOptions { timeout: Duration::from_millis(50), ..SqliteOptions::default() };
-    let store = SqliteSessionStore::open(&url, &options).await?;
+    let options = StoreOptions { timeout: Duration::from_millis(50), ..StoreOptions::default() };
+    let store = SqlSessionStore::open(&url, &options).await?;
     let mut other = raw(&url).await?;
     let lock = other.begin_with("begin immediate").await?;
     let answer = store.check().await;
@@ -130,40 +203,55 @@ async fn a_check_needs_a_database_that_takes_writes() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn audit_records_and_verdicts_are_append_only() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = url(&folder);
-    migrate(&url).await?;
-    let store = open(&url).await?;
+async fn audit_records_and_verdicts_are_append_only(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let store = open(database.url()).await?;
     let id = sessions::settled(&store, &sessions::reject()?).await?.upload_id;
     let history = store.history(id).await?;
-    let mut database = raw(&url).await?;
     for table in ["audit", "verdicts"] {
-        for statement in [
-            format!("update {table} set at_ms = 0"),
-            format!("delete from {table}"),
-            format!("replace into {table} select * from {table} limit 1"),
-            format!("insert into {table} select * from {table} where true on conflict do update set at_ms = 0"),
-        ] {
-            let answer = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut database).await;
-            let error = answer.expect_err(&statement).to_string();
-            assert!(error.contains("append-only"), "{statement}: {error}");
+        let again =
+            format!("insert into {table} select * from {table} where true on conflict (id) do update set at_ms = 0");
+        let special = match engine {
+            Engine::Sqlite => [format!("replace into {table} select * from {table} limit 1"), again],
+            Engine::Postgres => {
+                [format!("truncate {table}"), again.replace("select *", "overriding system value select *")]
+            }
+        };
+        let plain = [format!("update {table} set at_ms = 0"), format!("delete from {table}")];
+        for statement in plain.into_iter().chain(special) {
+            let error = database.run(&statement).await.expect_err(&statement);
+            assert!(format!("{error:#}").contains("append-only"), "{statement}: {error:#}");
         }
     }
     assert_eq!(store.history(id).await?, history);
     Ok(())
 }
 
-#[tokio::test]
-async fn a_broken_record_is_named() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = url(&folder);
-    migrate(&url).await?;
-    let store = open(&url).await?;
+async fn a_broken_record_is_named(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let store = open(database.url()).await?;
     let id = sessions::created(&store).await?.upload_id;
-    let mut database = raw(&url).await?;
-    sqlx::query("update sessions set tenant = 'a b'").execute(&mut database).await?;
+    if engine == Engine::Postgres {
+        // PostgreSQL refuses what cannot be read.
+        for (column, value) in [
+            ("tenant", "a b"),
+            ("file_name", "a/b"),
+            ("file_name", "a\u{202e}gpj.exe"),
+            ("declared_type", "image"),
+            ("declared_sha256", "ab"),
+            ("object_id", "ab"),
+            ("key", ""),
+        ] {
+            let update = format!("update sessions set {column} = '{value}'");
+            let error = database.run(&update).await.expect_err(&update);
+            assert!(format!("{error:#}").contains("check constraint"), "{update}: {error:#}");
+        }
+        let checks = "select string_agg(format('alter table sessions drop constraint %I', conname), '; ') from pg_constraint \
+                      where conrelid = 'sessions'::regclass and contype = 'c'";
+        let checks: String = sqlx::query_scalar(checks).fetch_one(&mut database.connect().await?).await?;
+        database.run(&checks).await?;
+    }
+    database.run("update sessions set tenant = 'a b'").await?;
     let answer = store.get(id).await;
     assert!(matches!(&answer, Err(SessionStoreError::Corrupt { detail }) if detail.contains("tenant")), "{answer:?}");
     let answer = store.begin_attempt(id, &sessions::worker(), sessions::LONG, 3, true).await;
@@ -200,18 +288,15 @@ async fn orphans_are_kept_with_their_times() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_calls_leave_no_transaction_behind() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = url(&folder);
-    migrate(&url).await?;
-    let store = Arc::new(open(&url).await?);
+async fn dropped_calls_leave_no_transaction_behind(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let store = Arc::new(open(database.url()).await?);
     let id = sessions::created(&*store).await?.upload_id;
     let worker = sessions::worker();
     for step in 0..60_u64 {
         let call = store.begin_attempt(id, &worker, sessions::OVER, 1000, true);
         // Cut at another point each time; whether it was early or late, the store must go on.
-        let cut = Duration::from_micros(step * 50);
+        let cut = Duration::from_micros(step * if engine == Engine::Sqlite { 50 } else { 150 });
         if let Ok(answer) = tokio::time::timeout(cut, call).await {
             answer?;
         }
