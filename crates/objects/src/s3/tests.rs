@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use uuid::Uuid;
 
 use super::*;
 use crate::SpoolSettings;
@@ -165,6 +166,10 @@ async fn an_upload_in_parts_reads_back_and_leaves_none_open() {
         let open = rig.store.list_uploads(&rig.bucket, &"published/".parse().unwrap(), None).await.unwrap();
         assert_eq!(open.items, []);
     }
+}
+
+async fn probe(store: &S3Store, bucket: &BucketName) -> Result<Capabilities, StoreError> {
+    store.probe(bucket, &"published/".parse().unwrap(), Uuid::now_v7()).await
 }
 
 /// What a probe of a store finds that copies versions.

@@ -1,7 +1,5 @@
 //! Against a store that ignores conditions and checksums and says 200 (`LAZARET_TEST_DISHONEST_S3_ENDPOINT`, moto).
 
-use uuid::Uuid;
-
 use super::*;
 
 /// Two blocks with one MD5, and so with one entity tag (Wang, Feng, Lai and Yu 2004,
@@ -18,7 +16,7 @@ const COLLIDING: [&str; 2] = [
 /// A bucket of the dishonest store, and what a probe of it finds.
 async fn probed(versioned: bool) -> (Rig, Capabilities) {
     let rig = Rig::at("LAZARET_TEST_DISHONEST_S3_ENDPOINT", Checksums::WhenSupported, versioned).await;
-    let found = rig.store.probe(&rig.bucket, &"published/".parse().unwrap(), Uuid::now_v7()).await.unwrap();
+    let found = rig.probe().await;
     (rig, found)
 }
 

@@ -7,6 +7,17 @@ use super::*;
 /// Small enough that two parts are quick: the adapter's own parts are not.
 const PARTS_BYTES: usize = 2_000_000;
 
+impl Rig {
+    /// The same bucket by way of a proxy.
+    async fn behind_a_proxy(mut self) -> (Self, Faults, Proxy) {
+        let server = self.endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
+        let faults = Faults::new();
+        let proxy = Proxy::start("s3", Protocol::Http, server, &faults).unwrap();
+        (self.store, self.dir) = store_with(settings_for(&format!("http://{}", proxy.address()))).await;
+        (self, faults, proxy)
+    }
+}
+
 /// How what is published gets there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -28,13 +39,8 @@ struct Between {
 
 impl Between {
     async fn new(way: Way) -> Self {
-        let mut rig = Rig::new(Checksums::WhenSupported, way == Way::Copy).await;
-        let server = rig.endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
-        let faults = Faults::new();
-        let proxy = Proxy::start("s3", Protocol::Http, server, &faults).unwrap();
-        let (store, dir) = store_with(settings_for(&format!("http://{}", proxy.address()))).await;
-        rig.store = store;
-        rig.dir = dir;
+        let rig = Rig::new(Checksums::WhenSupported, way == Way::Copy).await;
+        let (mut rig, faults, proxy) = rig.behind_a_proxy().await;
         rig.store.capabilities = copying();
         rig.store.multipart_above_bytes = MIB;
         let bytes = if way == Way::Parts { vec![7; PARTS_BYTES] } else { b"scanned".to_vec() };
@@ -65,10 +71,10 @@ impl Between {
     }
 }
 
-/// An answer that says 200 and holds an error.
-fn error_inside(code: &str) -> Vec<u8> {
+fn error_answer(status: u16, code: &str) -> Vec<u8> {
     let body = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>halfway</Message></Error>");
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status} Said\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n", body.len());
     (head + &body).into_bytes()
 }
 
@@ -122,7 +128,7 @@ async fn an_error_behind_a_200_is_not_believed_and_the_next_publish_converges() 
                 between.rig.store.delete(&between.rig.bucket, between.key.as_key(), None).await.unwrap();
                 between.faults.restart();
                 for again in 0..times {
-                    between.faults.at(last + again, wrong(error_inside(code)));
+                    between.faults.at(last + again, wrong(error_answer(200, code)));
                 }
                 let answered = between.publish().await;
                 let expected = match (way, code, times) {
@@ -145,8 +151,7 @@ async fn an_error_behind_a_200_is_not_believed_and_the_next_publish_converges() 
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_finds_no_upload_and_is_done() {
     let between = Between::new(Way::Parts).await;
-    let body = "<Error><Code>NoSuchUpload</Code><Message>gone</Message></Error>";
-    let gone = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    let gone = error_answer(404, "NoSuchUpload");
     between.faults.at(3, Fault::CutAfter);
     between.faults.at(4, Fault::Answer(gone.clone()));
     between.publish().await.unwrap();
@@ -176,4 +181,45 @@ async fn a_read_back_that_is_cut_short_is_an_error() {
     assert!(matches!(cut, Err(StoreError::Body { .. })), "{cut:?}");
     assert_eq!(between.faults.pending(), 0);
     between.is_published().await;
+}
+
+#[tokio::test]
+async fn whatever_is_denied_to_a_probe_is_unknown_and_said() {
+    let rig = Rig::new(Checksums::WhenSupported, true).await;
+    let clean = rig.probe().await;
+    let (rig, faults, _proxy) = rig.behind_a_proxy().await;
+    rig.probe().await;
+    let requests = faults.count();
+    for request in 1..=requests {
+        faults.restart();
+        faults.at(request, Fault::Answer(error_answer(403, "AccessDenied")));
+        let found = rig.probe().await;
+        let name = format!("request {}", faults.seen()[request - 1].what);
+        let claimed = clean.list().into_iter().zip(found.list());
+        for (truth, found) in claimed.filter(|(_, found)| found.honoured != Honoured::Unknown) {
+            assert_eq!(found, truth, "{name}");
+        }
+        let warning = found.warning().unwrap_or_else(|| panic!("{name}: nothing is said"));
+        let left = rig.litter().await;
+        assert!(left.is_empty() || warning.contains("may remain"), "{name}: {left:?} {warning}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_whose_answers_are_lost_leaves_nothing_behind() {
+    let rig = Rig::new(Checksums::WhenSupported, true).await;
+    let (rig, faults, _proxy) = rig.behind_a_proxy().await;
+    rig.probe().await;
+    let seen = faults.seen();
+    let writes = seen.iter().filter(|request| request.what.starts_with('P')).map(|request| request.number);
+    for request in writes {
+        faults.restart();
+        for again in 0..ATTEMPTS as usize {
+            faults.at(request + again, Fault::CutAfter);
+        }
+        let probed = probe(&rig.store, &rig.bucket).await;
+        let name = &seen[request - 1].what;
+        assert_eq!(rig.litter().await, Vec::<String>::new(), "{name}: {probed:?}");
+        assert_eq!(probed.is_err(), request <= 2, "{name}: {probed:?}");
+    }
 }

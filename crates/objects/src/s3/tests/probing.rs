@@ -1,16 +1,10 @@
 //! What the probe finds on a good store, and what follows from it.
 
-use uuid::Uuid;
-
 use super::*;
 
-fn prefix() -> Prefix {
-    "published/".parse().unwrap()
-}
-
 impl Rig {
-    async fn probe(&self) -> Capabilities {
-        self.store.probe(&self.bucket, &prefix(), Uuid::now_v7()).await.unwrap()
+    pub(super) async fn probe(&self) -> Capabilities {
+        probe(&self.store, &self.bucket).await.unwrap()
     }
 
     /// Everything that lies in the bucket: versions, delete markers, open uploads.
@@ -26,7 +20,7 @@ impl Rig {
 }
 
 /// The names of what was found to be so.
-pub(super) fn names(found: &Capabilities, honoured: Honoured) -> Vec<&'static str> {
+fn names(found: &Capabilities, honoured: Honoured) -> Vec<&'static str> {
     found.list().iter().filter(|line| line.honoured == honoured).map(|line| line.name).collect()
 }
 

@@ -199,3 +199,25 @@ async fn no_error_shows_a_secret_or_a_signature() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_probe_that_is_not_allowed_says_so_and_proves_nothing() {
+    let server = Scripted::error(403, "AccessDenied", "not you").await;
+    let (mut store, _dir) = server.store().await;
+    store.capabilities = copying();
+    let found = probe(&store, &"bucket".parse().unwrap()).await.unwrap();
+    assert!(found.list().iter().all(|line| line.honoured == Honoured::Unknown), "{found}");
+    let warning = found.warning().unwrap();
+    assert!(warning.contains("AccessDenied: not you (HTTP 403)"), "{warning}");
+    assert_eq!(store.capabilities(), found);
+}
+
+#[tokio::test]
+async fn a_probe_of_a_store_out_of_reach_is_an_error_and_changes_nothing() {
+    let server = Scripted::error(503, "SlowDown", "later").await;
+    let (mut store, _dir) = server.store().await;
+    store.capabilities = copying();
+    let error = probe(&store, &"bucket".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(store.capabilities().copies_versions(), "what was known is forgotten");
+}
