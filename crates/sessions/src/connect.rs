@@ -151,9 +151,12 @@ impl Target {
                 format!("pragma busy_timeout = {ms}; pragma synchronous = full; pragma foreign_keys = on")
             }
             // A worker that is stopped amid a transaction must let its rows go before those that wait for them give up.
+            // Of the server's answers to when a commit is durable, only "later" is not good enough.
             Dialect::Postgres => format!(
                 "set statement_timeout = {ms}; set lock_timeout = {ms}; \
-                 set idle_in_transaction_session_timeout = {}; set synchronous_commit = on",
+                 set idle_in_transaction_session_timeout = {}; \
+                 select set_config('synchronous_commit', 'on', false) \
+                 where current_setting('synchronous_commit') = 'off'",
                 (ms / 2).max(1)
             ),
         }

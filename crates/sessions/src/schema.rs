@@ -1,6 +1,6 @@
 //! The schema, its version, and how a database gets there.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use lazaret_core::ports::SessionStoreError;
 use sqlx::{
@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     connect::{StoreOptions, Target},
     dialect::Dialect,
-    error::{corrupt, failed},
+    error::{NoAnswer, corrupt, failed},
 };
 
 const SQLITE: [&str; 2] = [
@@ -23,6 +23,10 @@ const POSTGRES: [&str; 1] = [include_str!("../migrations/postgres/0001_sessions.
 
 /// What programs that migrate one PostgreSQL database agree on: "lazaret" in ASCII.
 const ADVISORY_LOCK: i64 = 0x006c_617a_6172_6574;
+
+const ACTION: &str = "migrate the schema";
+/// How long a migration may take in all.
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// Which way a migration went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,10 @@ pub struct MigrationReport {
 pub async fn migrate(url: &str) -> Result<MigrationReport, SessionStoreError> {
     let target = Target::of(url)?;
     let mut connection = target.connect_to_migrate(StoreOptions::default().timeout).await?;
-    let report = upgrade(&mut connection, target.dialect).await?;
+    let Ok(report) = tokio::time::timeout(LIMIT, upgrade(&mut connection, target.dialect)).await else {
+        return Err(SessionStoreError::Unavailable { action: ACTION, source: Box::new(NoAnswer(LIMIT)) });
+    };
+    let report = report?;
     connection.close().await.map_err(failed("close the database"))?;
     Ok(report)
 }
@@ -68,19 +75,18 @@ pub(crate) async fn upgrade(
     connection: &mut AnyConnection,
     dialect: Dialect,
 ) -> Result<MigrationReport, SessionStoreError> {
-    let action = "migrate the schema";
-    let mut tx = connection.begin_with(dialect.begin()).await.map_err(failed(action))?;
+    let mut tx = connection.begin_with(dialect.begin()).await.map_err(failed(ACTION))?;
     if dialect == Dialect::Postgres {
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(ADVISORY_LOCK)
             .execute(&mut *tx)
             .await
-            .map_err(failed(action))?;
+            .map_err(failed(ACTION))?;
     }
     let from = found(&mut tx, dialect).await?;
     // `Migrator::run` is the same for a generic connection, and its future is not `Send`.
     migrator(dialect).run_direct(None, &mut *tx, false).await.map_err(|error| refused(dialect, from, error))?;
-    tx.commit().await.map_err(failed(action))?;
+    tx.commit().await.map_err(failed(ACTION))?;
     Ok(MigrationReport { from, to: version(dialect) })
 }
 
@@ -92,7 +98,7 @@ fn refused(dialect: Dialect, from: Option<i64>, error: MigrateError) -> SessionS
         | MigrateError::VersionTooNew(..)
         | MigrateError::VersionTooOld(..)
         | MigrateError::Dirty(_) => mismatch(dialect, from),
-        other => SessionStoreError::Unavailable { action: "migrate the schema", source: Box::new(other) },
+        other => SessionStoreError::Unavailable { action: ACTION, source: Box::new(other) },
     }
 }
 

@@ -165,7 +165,7 @@ pub enum OutboxKind {
 /// Something that was committed together with a state and must still be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxItem {
-    /// Ascending in the order of commits.
+    /// Ascending; for one session in the order of commits.
     pub id: i64,
     /// The session it is about.
     pub upload_id: UploadId,
