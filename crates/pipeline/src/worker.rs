@@ -3,9 +3,13 @@
 mod availability;
 mod delivery;
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use lazaret_core::ports::Delivery;
+use futures_util::future::join_all;
+use lazaret_core::{
+    error::chain,
+    ports::{Delivery, QueueError},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -16,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     bus::Bus,
+    metrics,
     passage::Passage,
     relay::{Relay, VerdictRelay, Verdicts},
     station::Station,
@@ -23,10 +28,13 @@ use crate::{
 
 pub use availability::Availability;
 pub(crate) use availability::jittered;
-use delivery::Settler;
+use delivery::{Settler, UNAVAILABLE_DELAY};
 
 /// The most deliveries one call to the queue may bring.
 const MAX_RECEIVE: usize = 10;
+
+/// How long a call to the queue may go on after a stop.
+const RECEIVE_GRACE: Duration = Duration::from_secs(2);
 
 /// How long giving back may take after the drain time-out: a dependency that hangs must not keep the process.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,30 +96,55 @@ impl Worker {
     async fn consume(&self, stop: &CancellationToken, hard_stop: &CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency));
         let settler = Arc::new(Settler {
-            passage: Passage::new(Arc::clone(&self.station)),
+            passage: Passage::new(Arc::clone(&self.station)).telling(Arc::clone(&self.availability)),
             bus: self.bus.clone(),
             availability: Arc::clone(&self.availability),
             hard_stop: hard_stop.clone(),
         });
         let mut jobs = JoinSet::new();
-        loop {
+        let mut takes_part = false;
+        let receiving = loop {
             while let Some(ended) = jobs.try_join_next() {
                 log_panic(ended);
             }
-            let Some(free) = stop.run_until_cancelled(self.take_slots(&slots)).await else { break };
-            if stop.run_until_cancelled(self.availability.wait()).await.is_none() {
-                break;
+            if self.availability.is_paused() {
+                if mem::take(&mut takes_part) {
+                    self.pause_queue().await;
+                }
+                if stop.run_until_cancelled(self.availability.wait()).await.is_none() {
+                    break None;
+                }
             }
-            let Some(deliveries) = stop.run_until_cancelled(self.receive(free.len())).await else { break };
-            for (slot, delivery) in free.into_iter().zip(deliveries) {
+            let free = tokio::select! {
+                biased;
+                () = stop.cancelled() => break None,
+                () = self.availability.until_lost() => continue,
+                free = self.take_slots(&slots) => free,
+            };
+            takes_part = true;
+            let mut receiving = self.bus.queue.receive(free.len());
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => break Some(receiving),
+                received = &mut receiving => received,
+            };
+            for (slot, delivery) in free.into_iter().zip(self.wanted(received).await) {
                 let settler = Arc::clone(&settler);
                 jobs.spawn(async move {
                     let _slot = slot;
                     settler.settle(delivery).await;
                 });
             }
-        }
-        self.drain(jobs, hard_stop).await;
+        };
+        let leave = async {
+            if let Some(receiving) = receiving {
+                self.end_receiving(receiving).await;
+            }
+            if takes_part {
+                self.pause_queue().await;
+            }
+        };
+        tokio::join!(leave, self.drain(jobs, hard_stop));
     }
 
     /// At least one slot, and as many more as are free and one call can fill.
@@ -127,13 +160,45 @@ impl Worker {
         taken
     }
 
-    async fn receive(&self, max: usize) -> Vec<Delivery> {
-        match self.bus.queue.receive(max).await {
+    /// What was received, unless a dependency was lost while the call waited for it: then it goes back.
+    async fn wanted(&self, received: Result<Vec<Delivery>, QueueError>) -> Vec<Delivery> {
+        match received {
+            Ok(deliveries) if self.availability.is_paused() => {
+                self.return_unopened(&deliveries, UNAVAILABLE_DELAY, "unavailable").await;
+                Vec::new()
+            }
             Ok(deliveries) => deliveries,
             Err(error) => {
                 self.availability.lost(&error);
                 Vec::new()
             }
+        }
+    }
+
+    /// Messages may be on their way in a call that is cut off, and then nobody sees them for the whole visibility
+    /// timeout: it may go on for a moment, and what it brings goes back at once.
+    async fn end_receiving(&self, receiving: impl Future<Output = Result<Vec<Delivery>, QueueError>>) {
+        if let Ok(Ok(deliveries)) = timeout(RECEIVE_GRACE, receiving).await {
+            self.return_unopened(&deliveries, Duration::ZERO, "interrupted").await;
+        }
+    }
+
+    async fn return_unopened(&self, deliveries: &[Delivery], delay: Duration, result: &'static str) {
+        join_all(deliveries.iter().map(|delivery| self.return_one(delivery, delay, result))).await;
+    }
+
+    async fn return_one(&self, delivery: &Delivery, delay: Duration, result: &'static str) {
+        ::metrics::counter!(metrics::DELIVERIES, "result" => result).increment(1);
+        let returned = timeout(GIVE_BACK_TIMEOUT, self.bus.queue.retry_after(&delivery.tag, delay)).await;
+        if let Ok(Err(error)) = returned {
+            warn!(error = chain(&error), "a delivery could not be given back and comes again by itself");
+        }
+    }
+
+    /// Lets others have what the queue has brought here and nobody has taken.
+    async fn pause_queue(&self) {
+        if let Ok(Err(error)) = timeout(GIVE_BACK_TIMEOUT, self.bus.queue.pause()).await {
+            warn!(error = chain(&error), "the queue could not be told of a pause");
         }
     }
 

@@ -9,32 +9,29 @@ use lazaret_core::{
     Action, Disposition, Fence, HoldReason, MediaType, ObjectEvent, Policy, RejectReason, ScanReport, Session,
     SourceObject, Spooled,
     error::chain,
-    ports::{Decision, ObjectHead, SessionStoreError, Settled, Settlement, StoreError},
+    ports::{Decision, ObjectHead, ScanError, SessionStoreError, Settled, Settlement, StoreError},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, info, info_span, warn};
 
-use super::{PassageError, Passed, clean_up, clean_up::Copies};
+use super::{Passage, PassageError, Passed, clean_up, clean_up::Copies};
 use crate::{
     archive::{Opaque, first_of, opaque_members},
     detect::DetectError,
     metrics::{self, stage},
-    publish::{Copy, publish},
+    publish::{Copy, PublishError, publish},
     scan::{ScanStageError, Scanned, scan},
     station::Station,
     transform::{Reencoded, TransformStageError, re_encode},
     verify::{Promise, Rejection, check_content, check_size},
 };
 
-/// The pauses between two tries to give an attempt back.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How long giving back is tried once the process has to end.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a dependency may take to say that it is there after it failed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Attempt<'a> {
-    pub(super) station: &'a Arc<Station>,
+    pub(super) passage: &'a Passage,
     pub(super) event: &'a ObjectEvent,
     pub(super) session: Session,
     pub(super) fence: Fence,
@@ -57,6 +54,10 @@ struct Accepted {
 }
 
 impl Attempt<'_> {
+    const fn station(&self) -> &Arc<Station> {
+        &self.passage.station
+    }
+
     /// Runs the stages, then commits, cleans up, or ends the lease with the reason.
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Passed, PassageError> {
         let judged = tokio::select! {
@@ -73,29 +74,37 @@ impl Attempt<'_> {
                 return Ok(Passed::Missing);
             }
             Ok(Judged::Decided(settlement)) => self.settle(&settlement).await,
-            Err(error) => match self.hold_for(&error) {
-                Some(settlement) => self.settle(&settlement).await,
-                None => Err(error),
-            },
+            Err(error) => {
+                let error = self.outage_behind(error).await;
+                match self.hold_for(&error) {
+                    Some(settlement) => self.settle(&settlement).await,
+                    None => Err(error),
+                }
+            }
         };
         match outcome {
             Ok(passed) => Ok(passed),
-            Err(error) => {
-                self.end_with(&error, stop).await?;
-                Err(error)
-            }
+            Err(error) => Err(self.end_with(error, stop).await?),
+        }
+    }
+
+    /// The work panicked: its attempt counts, and its lease keeps nobody away.
+    pub(super) async fn broke_off(&self, message: &str) {
+        let why = format!("its work broke off: {message}");
+        if let Err(error) = self.station().sessions.fail_attempt(self.session.upload_id, self.fence, &why).await {
+            warn!(error = chain(&error), "the end of an attempt could not be recorded, its lease runs out");
         }
     }
 
     /// Renews the lease three times in its length. Ends only when it is lost or cannot be renewed.
     async fn keep_lease(&self) -> PassageError {
-        let lease = self.station.settings.lease;
+        let lease = self.station().settings.lease;
         let mut ticks = interval(lease / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            match self.station.sessions.renew_lease(self.session.upload_id, self.fence, lease).await {
+            match self.station().sessions.renew_lease(self.session.upload_id, self.fence, lease).await {
                 Ok(true) => {}
                 Ok(false) => return PassageError::LeaseLost,
                 Err(error) => return error.into(),
@@ -105,14 +114,15 @@ impl Attempt<'_> {
 
     async fn judge(&self) -> Result<Judged, PassageError> {
         let version = self.event.version.as_ref();
-        let store = &self.station.store;
+        let store = &self.station().store;
         let head = store.head(&self.event.bucket, &self.event.key, version);
         let head = match stage("head", info_span!("head"), head).await {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(Judged::Missing),
             Err(error) => return Err(self.of_this_object(error).await),
         };
-        if let Err(rejection) = check_size(head.size, self.session.declared_size, self.station.settings.max_object_size)
+        if let Err(rejection) =
+            check_size(head.size, self.session.declared_size, self.station().settings.max_object_size)
         {
             return Ok(decided(reject(rejection), source(&head, None, None), None, Vec::new()));
         }
@@ -136,11 +146,33 @@ impl Attempt<'_> {
     /// A refusal is the station's trouble unless the bucket is open to us: then it is about this object alone.
     async fn of_this_object(&self, error: StoreError) -> PassageError {
         match error {
-            StoreError::Refused { .. } if self.station.store.check(&self.event.bucket).await.is_ok() => {
+            StoreError::Refused { .. } if self.station().store.check(&self.event.bucket).await.is_ok() => {
                 PassageError::Withheld(error)
             }
             error => error.into(),
         }
+    }
+
+    /// A dependency that goes away in the middle of its work leaves an error that looks like the object's own.
+    async fn outage_behind(&self, error: PassageError) -> PassageError {
+        let is_away = match &error {
+            PassageError::Store(StoreError::Body { .. })
+            | PassageError::Publish(PublishError::Store(StoreError::Body { .. })) => {
+                let checked = timeout(PATIENCE, self.station().store.check(&self.event.bucket)).await;
+                checked.map_or(true, |checked| matches!(checked, Err(StoreError::Unavailable { .. })))
+            }
+            PassageError::Scanner(
+                ScanError::NoVerdict { scanner, .. } | ScanError::DeadlineExceeded { scanner, .. },
+            ) => match self.station().scanner(scanner) {
+                Some(slot) => {
+                    let checked = timeout(PATIENCE, slot.scanner.check()).await;
+                    checked.map_or(true, |checked| matches!(checked, Err(ScanError::Unavailable { .. })))
+                }
+                None => false,
+            },
+            _ => false,
+        };
+        if is_away { PassageError::WentAway(Box::new(error)) } else { error }
     }
 
     async fn judge_content(
@@ -159,7 +191,7 @@ impl Attempt<'_> {
             return conclude(Decision::Reject { reason: RejectReason::TypeNotAllowed, detail }, Vec::new());
         }
         let overrides = self.overrides_for(spooled);
-        let scanning = scan(self.station, policy, spooled, overrides);
+        let scanning = scan(self.station(), policy, spooled, overrides);
         let Scanned { reports, decision } = stage("scan", info_span!("scan"), scanning).await?;
         let opaque = accepted.opaque.as_ref().filter(|opaque| !overrides.contains(&opaque.reason));
         if let Some(decision) = first_of(decision, opaque) {
@@ -168,7 +200,7 @@ impl Attempt<'_> {
         let image = match policy.action {
             Action::AsIs | Action::Reject => None,
             Action::ReEncode => {
-                let transform = re_encode(self.station, policy, spooled, &accepted.media_type);
+                let transform = re_encode(self.station(), policy, spooled, &accepted.media_type);
                 match stage("transform", info_span!("transform"), transform).await? {
                     Reencoded::Image { spooled, media_type } => Some((spooled, media_type)),
                     Reencoded::Decided(decision) => return conclude(decision, reports),
@@ -183,7 +215,7 @@ impl Attempt<'_> {
             transformed: image.as_ref().map(|(spooled, _)| spooled),
             media_type: image.as_ref().map_or(&accepted.media_type, |(_, media_type)| media_type),
         };
-        conclude(Decision::Publish(publish(self.station, self.fence, &copy).await?), reports)
+        conclude(Decision::Publish(publish(self.station(), self.fence, &copy).await?), reports)
     }
 
     /// An operator's release is about the bytes that were held: other bytes under the same key start afresh.
@@ -193,7 +225,7 @@ impl Attempt<'_> {
     }
 
     async fn verify(&self, spooled: &Spooled) -> Result<Result<Accepted, Rejection>, PassageError> {
-        let (object, promise, station) = (spooled.clone(), Promise::from(&self.session), Arc::clone(self.station));
+        let (object, promise, station) = (spooled.clone(), Promise::from(&self.session), Arc::clone(self.station()));
         let looked = tokio::task::spawn_blocking(move || {
             let verified = check_content(&object, &promise, &station.settings.policies)?;
             Ok::<_, DetectError>(verified.map(|verified| Accepted {
@@ -206,16 +238,17 @@ impl Attempt<'_> {
     }
 
     async fn renew(&self) -> Result<(), PassageError> {
-        let lease = self.station.settings.lease;
-        let ours = self.station.sessions.renew_lease(self.session.upload_id, self.fence, lease).await?;
+        let lease = self.station().settings.lease;
+        let ours = self.station().sessions.renew_lease(self.session.upload_id, self.fence, lease).await?;
         if ours { Ok(()) } else { Err(PassageError::LeaseLost) }
     }
 
     async fn settle(&self, settlement: &Settlement) -> Result<Passed, PassageError> {
-        let commit = self.station.sessions.settle(self.session.upload_id, self.fence, settlement);
+        let commit = self.station().sessions.settle(self.session.upload_id, self.fence, settlement);
         let Settled::Committed(session) = stage("commit", info_span!("commit"), commit).await? else {
             return Err(PassageError::LeaseLost);
         };
+        self.passage.desk.got_through(self.session.upload_id);
         let reason = settlement.decision.reason();
         metrics::count_object(reason);
         if let Some(occurred_at) = self.event.occurred_at {
@@ -229,7 +262,7 @@ impl Attempt<'_> {
         info!(state = %session.state.name(), reason = reason.map(lazaret_core::Reason::code), detail, "settled");
         // Under the first fence nobody else can have left a copy, and this attempt published what it settled or nothing.
         let copies = if self.fence == Fence::FIRST { Copies::None } else { Copies::Perhaps };
-        let cleaning = clean_up(self.station, &session, self.event.version.as_ref(), copies);
+        let cleaning = clean_up(self.station(), &session, self.event.version.as_ref(), copies);
         match stage("clean-up", info_span!("clean-up"), cleaning).await {
             Ok(()) => {}
             // The decision stands. The original that could not be deleted now, the sweeper finds by the same record.
@@ -244,35 +277,22 @@ impl Attempt<'_> {
 
     /// Another worker decided meanwhile. A copy of ours that its decision does not name must not stay readable.
     async fn withdraw_late_copy(&self) -> Result<(), PassageError> {
-        if let Some(session) = self.station.sessions.get(self.session.upload_id).await?
+        if let Some(session) = self.station().sessions.get(self.session.upload_id).await?
             && session.state.is_settled()
         {
-            clean_up::withdraw_copies(self.station, &session).await?;
+            clean_up::withdraw_copies(self.station(), &session).await?;
         }
         Ok(())
     }
 
-    /// Ends the lease and takes the attempt back. While the database is away there is nothing else to do, and an attempt
-    /// must not be burnt for it: as long as nobody took the lease over it is still ours to give back.
     async fn give_back(&self, why: &str, stop: &CancellationToken) -> Result<(), SessionStoreError> {
-        let patience = if stop.is_cancelled() { LAST_PATIENCE } else { self.station.settings.lease };
-        let deadline = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.station.sessions.give_back(self.session.upload_id, self.fence, why).await {
-                Err(error) if error.disposition() == Disposition::Unavailable && Instant::now() + pause < deadline => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                ended => return ended,
-            }
-        }
+        self.passage.give_back(self.session.upload_id, self.fence, why, stop).await
     }
 
     /// A scanner that fails to the last attempt holds the object by its own name.
     fn hold_for(&self, error: &PassageError) -> Option<Settlement> {
         let PassageError::Scanner(_) = error else { return None };
-        if error.disposition() != Disposition::Retry || self.number < self.station.settings.max_attempts {
+        if error.disposition() != Disposition::Retry || self.number < self.station().settings.max_attempts {
             return None;
         }
         let decision = Decision::Hold { reason: HoldReason::ScannerError, detail: chain(error) };
@@ -280,19 +300,28 @@ impl Attempt<'_> {
         Some(Settlement { decision, source, policy, reports: Vec::new() })
     }
 
-    /// Ends the lease as the error asks. After a commit the lease is over already, and nothing of this has an effect.
-    async fn end_with(&self, error: &PassageError, stop: &CancellationToken) -> Result<(), PassageError> {
+    /// Ends the lease as the error asks, and gives the error that the delivery ends with. After a commit the lease is over
+    /// already, and nothing of this has an effect.
+    async fn end_with(&self, error: PassageError, stop: &CancellationToken) -> Result<PassageError, PassageError> {
         if let PassageError::LeaseLost = error {
-            return self.withdraw_late_copy().await;
+            self.withdraw_late_copy().await.inspect_err(|error| self.passage.tell_of(error))?;
+            return Ok(error);
         }
         let id = self.session.upload_id;
+        let is_outage = error.disposition() == Disposition::Unavailable;
+        let error =
+            if is_outage && self.passage.desk.met_outage(id) { PassageError::Alone(Box::new(error)) } else { error };
         match error.disposition() {
-            Disposition::Unavailable => self.give_back(&chain(error), stop).await?,
+            Disposition::Unavailable => {
+                self.passage.tell_of(&error);
+                self.give_back(&chain(&error), stop).await?;
+            }
             Disposition::Retry | Disposition::Reject | Disposition::DeadLetter => {
-                self.station.sessions.fail_attempt(id, self.fence, &chain(error)).await?;
+                let failed = self.station().sessions.fail_attempt(id, self.fence, &chain(&error)).await;
+                failed.map_err(PassageError::from).inspect_err(|error| self.passage.tell_of(error))?;
             }
         }
-        Ok(())
+        Ok(error)
     }
 }
 

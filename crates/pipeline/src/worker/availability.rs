@@ -3,12 +3,17 @@
 use std::{
     error::Error,
     mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::{FutureExt, future::join_all};
 use lazaret_core::{error::chain, ports::Queue};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{info, warn};
 
 use crate::station::Station;
@@ -19,12 +24,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How long one dependency may take to answer. No answer is as good as a bad one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What the session database is called among the dependencies.
+const SESSIONS: &str = "sessions";
+
+/// How long consumption waits for attempts to be given back after the database was away for long.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
 /// Asks the dependencies, and remembers whether one was lost.
 #[derive(Debug)]
 pub struct Availability {
     station: Arc<Station>,
     queue: QueueHandle,
     state: Mutex<State>,
+    lost: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +77,7 @@ impl Availability {
     pub fn new(station: Arc<Station>, queue: Arc<dyn Queue>) -> Self {
         // Nothing is taken for granted at the start.
         let state = Mutex::new(State { losses: 1, ..State::default() });
-        Self { station, queue: QueueHandle(queue), state }
+        Self { station, queue: QueueHandle(queue), state, lost: Notify::new() }
     }
 
     /// A dependency failed: consumption pauses until all of them answer again. One that answers the question and fails
@@ -80,11 +92,14 @@ impl Availability {
             state.pause_longer();
         }
         state.losses += 1;
+        drop(state);
+        self.lost.notify_waiters();
     }
 
     /// A dependency may have failed: consumption goes on as soon as all of them answer.
     pub(crate) fn doubt(&self) {
         self.state().losses += 1;
+        self.lost.notify_waiters();
     }
 
     /// Whether consumption pauses, or has not begun yet.
@@ -92,9 +107,22 @@ impl Availability {
         self.state().is_lost()
     }
 
+    /// Returns when a dependency is lost or doubted.
+    pub(crate) async fn until_lost(&self) {
+        loop {
+            let mut lost = pin!(self.lost.notified());
+            lost.as_mut().enable();
+            if self.is_paused() {
+                return;
+            }
+            lost.await;
+        }
+    }
+
     /// Returns when every dependency answers, asking again and again with growing pauses.
     pub(crate) async fn wait(&self) {
         let mut told = String::new();
+        let mut aftermath = Aftermath::new(self.station.settings.lease);
         loop {
             let (losses, pause) = {
                 let mut state = self.state();
@@ -106,14 +134,16 @@ impl Availability {
             if !pause.is_zero() {
                 sleep(jittered(pause)).await;
             }
-            match self.check().await {
-                Ok(()) => {
+            match self.first_missing().await {
+                None if aftermath.is_due() => sleep(AFTERMATH).await,
+                None => {
                     info!("all dependencies answer, consuming");
                     let mut state = self.state();
                     state.answered = losses;
                     state.resumed_at = Some(Instant::now());
                 }
-                Err(missing) => {
+                Some((name, missing)) => {
+                    aftermath.missing(name);
                     if missing != told {
                         warn!(missing, "waiting for a dependency");
                         told = missing;
@@ -126,16 +156,20 @@ impl Availability {
 
     /// Asks each dependency once; the first that fails, in plain words.
     pub async fn check(&self) -> Result<(), String> {
+        self.first_missing().await.map_or(Ok(()), |(_, missing)| Err(missing))
+    }
+
+    async fn first_missing(&self) -> Option<(&'static str, String)> {
         let station = &self.station;
-        answer("queue", self.queue.0.check()).await?;
-        answer("sessions", station.sessions.check()).await?;
-        for bucket in [&station.settings.bucket, &station.settings.published_bucket] {
-            answer("store", station.store.check(bucket)).await?;
-        }
-        for slot in &station.scanners {
-            answer("scanner", slot.scanner.check()).await?;
-        }
-        answer("sandbox", station.transformer.self_test()).await
+        let buckets = [&station.settings.bucket, &station.settings.published_bucket];
+        let mut questions = vec![
+            answer("queue", self.queue.0.check()).boxed(),
+            answer(SESSIONS, station.sessions.check()).boxed(),
+            answer("sandbox", station.transformer.self_test()).boxed(),
+        ];
+        questions.extend(buckets.map(|bucket| answer("store", station.store.check(bucket)).boxed()));
+        questions.extend(station.scanners.iter().map(|slot| answer("scanner", slot.scanner.check()).boxed()));
+        join_all(questions).await.into_iter().flatten().next()
     }
 
     /// Numbers only: whole between any two statements.
@@ -144,11 +178,37 @@ impl Availability {
     }
 }
 
-async fn answer<T, E: Error>(name: &str, question: impl Future<Output = Result<T, E>>) -> Result<(), String> {
+/// Whether the database was away for so long that leases may have run out meanwhile. Then every worker gives its own
+/// attempts back before any worker begins new ones: an attempt that was taken over cannot be given back any more.
+struct Aftermath {
+    lease: Duration,
+    since: Instant,
+    database_was_away: bool,
+}
+
+impl Aftermath {
+    fn new(lease: Duration) -> Self {
+        Self { lease, since: Instant::now(), database_was_away: false }
+    }
+
+    fn missing(&mut self, name: &str) {
+        self.database_was_away |= name == SESSIONS;
+    }
+
+    /// True once for each time that the database was away.
+    fn is_due(&mut self) -> bool {
+        mem::take(&mut self.database_was_away) && self.since.elapsed() > self.lease / 2
+    }
+}
+
+async fn answer<T, E: Error>(
+    name: &'static str,
+    question: impl Future<Output = Result<T, E>>,
+) -> Option<(&'static str, String)> {
     match timeout(PATIENCE, question).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{name}: {}", chain(&error))),
-        Err(_) => Err(format!("{name}: no answer within {} s", PATIENCE.as_secs())),
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some((name, format!("{name}: {}", chain(&error)))),
+        Err(_) => Some((name, format!("{name}: no answer within {} s", PATIENCE.as_secs()))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One delivery: decode, pass every record, then acknowledge, return or dead-letter it.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use lazaret_core::{
@@ -16,13 +16,13 @@ use super::Availability;
 use crate::{
     bus::Bus,
     metrics,
-    passage::{Passage, PassageError, Passed},
+    passage::{Passage, PassageError, Passed, panic_message},
 };
 
 /// How long a delivery waits after a failure of its own object.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How long a delivery waits while a dependency is away. Consumption has paused by then.
-const UNAVAILABLE_DELAY: Duration = Duration::from_secs(2);
+pub(super) const UNAVAILABLE_DELAY: Duration = Duration::from_secs(2);
 /// The longest wait for another worker's lease before the delivery looks again.
 const LONGEST_BUSY_DELAY: Duration = Duration::from_mins(1);
 
@@ -114,27 +114,7 @@ impl Settler {
     async fn pass(&self, event: &ObjectEvent) -> Fate {
         match self.passage.pass(event, &self.hard_stop).await {
             Ok(passed) => fate_of(&passed, event),
-            Err(error) => self.fate_of_error(&error, event),
-        }
-    }
-
-    fn fate_of_error(&self, error: &PassageError, event: &ObjectEvent) -> Fate {
-        match error.disposition() {
-            Disposition::Unavailable => {
-                self.availability.lost(error);
-                Fate::Retry("unavailable", UNAVAILABLE_DELAY)
-            }
-            Disposition::Retry => {
-                warn!(object.key = %event.key, error = chain(error), "an attempt failed, will retry");
-                if let PassageError::Scanner(_) = error {
-                    self.availability.doubt();
-                }
-                Fate::Retry("retry", RETRY_DELAY)
-            }
-            Disposition::Reject | Disposition::DeadLetter => {
-                warn!(object.key = %event.key, error = chain(error), "an event cannot be worked on, dead-lettered");
-                Fate::DeadLetter("dead-letter", chain(error))
-            }
+            Err(error) => fate_of_error(&error, event),
         }
     }
 
@@ -150,6 +130,20 @@ impl Settler {
             // The effect is durable; the message comes again and finds it.
             warn!(error = chain(&error), "a delivery could not be concluded and will come again");
             self.availability.lost(&error);
+        }
+    }
+}
+
+fn fate_of_error(error: &PassageError, event: &ObjectEvent) -> Fate {
+    match error.disposition() {
+        Disposition::Unavailable => Fate::Retry("unavailable", UNAVAILABLE_DELAY),
+        Disposition::Retry => {
+            warn!(object.key = %event.key, error = chain(error), "an attempt failed, will retry");
+            Fate::Retry("retry", RETRY_DELAY)
+        }
+        Disposition::Reject | Disposition::DeadLetter => {
+            warn!(object.key = %event.key, error = chain(error), "an event cannot be worked on, dead-lettered");
+            Fate::DeadLetter("dead-letter", chain(error))
         }
     }
 }
@@ -180,11 +174,6 @@ fn graver(one: Fate, other: Fate) -> Fate {
         Fate::Retry(_, delay) => (3, *delay),
     };
     if gravity(&other) > gravity(&one) { other } else { one }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 struct InFlight;

@@ -223,3 +223,61 @@ async fn the_store_comes_back_and_so_does_the_work() {
     assert_eq!(rig.state(&held).await, SessionState::Held(HoldReason::Encrypted));
     assert_eq!(rig.session(&session).await.attempts, 1);
 }
+
+/// Ten scans that never end: the drain takes its time-out and little more, and every attempt and message is back.
+#[tokio::test]
+async fn a_drain_ends_in_time_whatever_hangs() {
+    let hanging = MemoryScanner::clean(scanner_name()).with_gate(Arc::new(Semaphore::new(0)));
+    let rig = Rig::new().await.with_scanner(hanging);
+    let queue = Arc::new(MemoryQueue::new());
+    let mut sessions = Vec::new();
+    for _ in 0..10 {
+        let (session, event) = rig.text().await;
+        queue.push(message(&[event]));
+        sessions.push(session);
+    }
+    let drain_timeout = Duration::from_millis(500);
+    let worker = Running::start(&rig.station, Arc::clone(&queue) as _, 10, drain_timeout);
+    rig.until("scanning", async |rig| (rig.scanner.scans() == 10).then_some(())).await;
+    let began = Instant::now();
+    worker.drain().await;
+    let took = began.elapsed();
+    println!("ten hanging scans were drained in {took:?} of {drain_timeout:?}");
+    assert!(took < drain_timeout + Duration::from_secs(2), "{took:?}");
+    let settled = queue.settled();
+    assert_eq!(settled.len(), 10, "{settled:?}");
+    assert!(settled.iter().all(|(_, settled)| *settled == Settled::Returned(Duration::ZERO)), "{settled:?}");
+    for session in &sessions {
+        assert_eq!(rig.session(session).await.attempts, 0);
+    }
+}
+
+/// A call to the queue that is under way at the stop may end, and what it brings goes back at once. Then the queue is
+/// told that nobody takes part any more.
+#[tokio::test]
+async fn a_stop_gives_back_what_is_still_on_its_way() {
+    let rig = Rig::new().await;
+    let queue = Arc::new(MemoryQueue::new());
+    let worker = Running::start(&rig.station, Arc::clone(&queue) as _, 1, LONG);
+    rig.until("polling", async |_| (queue.calls(QueueOperation::Receive) == 1).then_some(())).await;
+    let (session, event) = rig.text().await;
+    worker.stop.cancel();
+    queue.push(message(&[event]));
+    worker.drain().await;
+    assert_eq!(queue.settled(), [("message-1".to_owned(), Settled::Returned(Duration::ZERO))]);
+    assert_eq!(queue.calls(QueueOperation::Pause), 1);
+    assert_eq!(rig.state(&session).await, SessionState::Created);
+}
+
+/// A queue that never answers keeps no stop for longer than its grace.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_poll_that_stays_empty() {
+    let rig = Rig::new().await;
+    let queue = Arc::new(MemoryQueue::new());
+    let worker = Running::start(&rig.station, Arc::clone(&queue) as _, 1, LONG);
+    rig.until("polling", async |_| (queue.calls(QueueOperation::Receive) == 1).then_some(())).await;
+    let began = Instant::now();
+    worker.drain().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(queue.calls(QueueOperation::Pause), 1);
+}

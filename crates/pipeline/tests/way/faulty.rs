@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,12 +45,18 @@ pub(crate) struct Strike {
 pub(crate) struct Faults {
     strike: Option<Strike>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
+    down: AtomicBool,
     pub(crate) died: Notify,
 }
 
 impl Faults {
     pub(crate) fn new(strike: Option<Strike>) -> Arc<Self> {
         Arc::new(Self { strike, ..Self::default() })
+    }
+
+    /// Every call fails before its effect, or none.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     /// How often each operation was called.
@@ -67,6 +76,9 @@ impl Faults {
             *count += 1;
             *count - 1
         };
+        if self.down.load(Ordering::SeqCst) {
+            return Err(error());
+        }
         let struck = self.strike.filter(|strike| strike.operation == operation && strike.nth == nth);
         let Some(strike) = struck else { return call.await };
         if strike.side == Effect::After {
