@@ -87,8 +87,8 @@ impl AmqpQueue {
 
     async fn subscription(&self) -> Result<Arc<Subscription>, Failure> {
         let mut slot = self.session.lock().await;
-        let live = slot.as_ref().filter(|session| session.is_alive()).and_then(|session| session.subscription.as_ref());
-        if let Some(subscription) = live.filter(|subscription| !subscription.has_ended()) {
+        let live = slot.as_ref().filter(|session| session.is_alive());
+        if let Some(subscription) = live.and_then(|session| session.subscription.as_ref()) {
             return Ok(Arc::clone(subscription));
         }
         let mut session = self.alive(&mut slot).await?;

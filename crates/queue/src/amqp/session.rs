@@ -52,8 +52,11 @@ impl Session {
         Ok(Self { connection, channel: Arc::new(channel), subscription: None, prefetch, generation })
     }
 
+    /// Whether its deliveries are ours. A broker that cancels a consumer has taken them back, or they are gone with their
+    /// queue.
     pub(super) fn is_alive(&self) -> bool {
-        self.connection.status().connected() && self.channel.status().connected()
+        let cancelled = self.subscription.as_ref().is_some_and(|subscription| subscription.has_ended());
+        self.connection.status().connected() && self.channel.status().connected() && !cancelled
     }
 
     /// Takes part in the queue, after what is missing of it was declared.

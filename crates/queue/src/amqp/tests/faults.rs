@@ -189,6 +189,8 @@ async fn a_queue_that_was_deleted_is_declared_and_consumed_again() {
     let after = next(&queue).await;
     assert_eq!(after.body, b"after");
     queue.acknowledge(&before.tag).await.unwrap();
+    queue.retry_after(&before.tag, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(rig.ready(".retry.1s").await, 0, "a copy was made of what is no longer ours");
     queue.acknowledge(&after.tag).await.unwrap();
     queue.pause().await.unwrap();
     assert_eq!(rig.ready("").await, 0);
