@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 3;
 
 const BACKOFF: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The region where only an endpoint of one's own is named, which seldom minds.
 const ANY_REGION: &str = "us-east-1";
