@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lazaret-objects", &["lazaret-core"]),
     ("lazaret-sessions", &["lazaret-core"]),
     ("lazaret-scanners", &["lazaret-core"]),
+    ("lazaret-sinks", &["lazaret-amqp", "lazaret-core"]),
     ("lazaret-sandbox", &["lazaret-core"]),
     ("lazaret-pipeline", &["lazaret-core"]),
     ("lazaret-transform", &["lazaret-sandbox", "lazaret-core"]),
@@ -27,12 +28,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lazaret-sessions",
             "lazaret-scanners",
             "lazaret-sandbox",
+            "lazaret-sinks",
             "lazaret-pipeline",
         ],
     ),
     ("lazaret-testkit", &["lazaret-core"]),
     ("xtask", &[]),
-    ("lazaret-tests", &["lazaret-core", "lazaret-sessions"]),
+    ("lazaret-tests", &["lazaret-core", "lazaret-sessions", "lazaret-testkit"]),
 ];
 
 /// What a crate's own tests may use beside: the fakes, the core's words, and here and there a real neighbour.

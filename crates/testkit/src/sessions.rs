@@ -232,7 +232,7 @@ pub async fn now_is(store: &dyn SessionStore, id: UploadId) -> Result<Session> {
     store.get(id).await?.with_context(|| format!("session {id} is gone"))
 }
 
-/// Asks until `condition` gives something, for at most [`PATIENCE`].
+/// Asks until `condition` gives something, for at most `PATIENCE`.
 pub async fn until<T>(what: &str, condition: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
     let ask = async {
         loop {
