@@ -5,6 +5,7 @@ mod dead_letters;
 mod doctor;
 mod migrate;
 mod queue;
+mod reconcile;
 mod scan;
 mod session;
 mod sweep;
@@ -59,10 +60,11 @@ async fn once(settings: &Settings, cli: &Cli) -> Result<ExitCode> {
         Command::Migrate => migrate::run(settings, form).await?,
         Command::Session(command) => session::run(settings, command, form).await?,
         Command::Scan(arguments) => return scan::run(settings, arguments, form).await,
+        Command::Reconcile(arguments) => return reconcile::run(settings, arguments, form).await,
         Command::Queue(Queue::Declare) => queue::declare(settings, form).await?,
         Command::DeadLetters(command) => return dead_letters::run(settings, command, form).await,
         Command::Doctor => return doctor::run(settings, form).await,
-        Command::Reconcile(_) | Command::Config(_) | Command::Dev(_) | Command::Worker | Command::Tied { .. } => {}
+        Command::Config(_) | Command::Dev(_) | Command::Worker | Command::Tied { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use std::{
 use lazaret_core::error::chain;
 use lazaret_core::ports::{QueueError, ScanError, SessionStoreError, StoreError, TransformError};
 use lazaret_objects::SpoolError;
-use lazaret_pipeline::SweepError;
+use lazaret_pipeline::{ReconcileError, SweepError};
 use owo_colors::OwoColorize;
 use thiserror::Error;
 
@@ -89,6 +89,11 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
         Some(SweepError::Store(error)) => return advice_for(error),
         Some(SweepError::Sessions(error)) => return advice_for(error),
         Some(SweepError::CleanUp(_)) | None => {}
+    }
+    match error.downcast_ref::<ReconcileError>() {
+        Some(ReconcileError::Store(error)) => return advice_for(error),
+        Some(ReconcileError::Sessions(error)) => return advice_for(error),
+        None => {}
     }
     match error.downcast_ref::<TransformError>() {
         Some(TransformError::Spawn { .. }) => return Some(TRANSFORM),

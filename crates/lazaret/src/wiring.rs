@@ -63,7 +63,7 @@ pub async fn sessions(settings: &Settings) -> Result<SqlSessionStore, SessionSto
 }
 
 /// The session database with connections for every slot of the worker.
-async fn sessions_for_work(settings: &Settings) -> Result<SqlSessionStore, SessionStoreError> {
+pub(crate) async fn sessions_for_work(settings: &Settings) -> Result<SqlSessionStore, SessionStoreError> {
     let connections = settings.worker.concurrency().saturating_add(CONNECTIONS_BESIDE);
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
     let options = StoreOptions { connections, timeout: DATABASE_TIMEOUT };

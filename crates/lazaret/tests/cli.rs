@@ -98,6 +98,13 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["session", "list", "--state", "gone"],
         &["scan"],
         &["--output", "yaml", "config", "check"],
+        &["queue"],
+        &["dead-letters"],
+        &["dead-letters", "list", "--limit", "0"],
+        &["dead-letters", "list", "--limit", "1001"],
+        &["dead-letters", "redrive", "--all", "--id", "m-1"],
+        &["reconcile", "--rate", "0"],
+        &["reconcile", "--prefix", "no-slash"],
         &["session", "create", "--tenant", "a b", "--file-name", "f", "--content-type", "text/plain", "--size", "1"],
         &["session", "create", "--tenant", "a", "--file-name", "../f", "--content-type", "text/plain", "--size", "1"],
         &["session", "create", "--tenant", "a", "--file-name", "f", "--content-type", "text", "--size", "1"],
@@ -117,6 +124,9 @@ fn a_wrong_command_line_is_exit_code_2() {
         with("--size", "99999999999"),
         with("--expires-in", "8days"),
         failure(&folder, &["worker"]),
+        failure(&folder, &["dead-letters", "list"]),
+        failure(&folder, &["reconcile", "--prefix", "published/"]),
+        failure(&folder, &["reconcile", "--prefix", "quarantine/a/", "--start-after", "quarantine/b"]),
     ]);
 }
 
@@ -251,4 +261,72 @@ fn a_refused_command_is_named_as_it_was_given() {
     let created = json(&folder, &CREATE);
     let (_, line) = failure(&folder, &["session", "reject", created["upload_id"].as_str().unwrap()]);
     assert_eq!(line, "error: not rejected: a session that is created does not allow reject");
+}
+
+#[test]
+fn help_of_a_redrive_tells_of_uploads_that_are_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&folder, &["dead-letters", "redrive", "--help"]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("session release"));
+}
+
+#[test]
+fn a_queue_inside_lazaret_dev_has_nothing_to_declare() {
+    let folder = station();
+    let output = run(&folder, &["queue", "declare"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("nothing to declare"));
+    let expected = serde_json::json!({ "existed": [], "made": [] });
+    assert_eq!(json(&folder, &["queue", "declare", "--output", "json"]), expected);
+}
+
+#[test]
+fn a_doctor_looks_at_every_part_even_if_others_fail() {
+    let folder = station();
+    let diagnosis = || {
+        let output = run(&folder, &["doctor", "--output", "json"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let status = |diagnosis: &Value, name: &str| {
+        let checks = diagnosis["checks"].as_array().unwrap().clone();
+        let found = checks.into_iter().find(|check| check["check"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not there: {diagnosis}"))
+    };
+    let first = diagnosis();
+    assert_eq!(first["ok"], false);
+    for (name, expected, said) in [
+        ("store", "failed", "unavailable"),
+        ("queue", "ok", "embedded"),
+        ("database", "failed", "not migrated"),
+        ("scanner clamd", "failed", "/nowhere/clamd.ctl"),
+        ("events", "ok", "none"),
+        ("spool", "ok", "can be written to"),
+    ] {
+        let check = status(&first, name);
+        assert_eq!(check["status"], expected, "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(said), "{check}");
+    }
+    assert_eq!(status(&first, "store")["advice"], "is the store running, and is storage.endpoint right?");
+    run(&folder, &["migrate"]);
+    let migrated = status(&diagnosis(), "database");
+    assert!(
+        migrated["status"] == "ok" && migrated["detail"].as_str().unwrap().contains("schema version"),
+        "{migrated}"
+    );
+    let table = String::from_utf8(run(&folder, &["doctor"]).stdout).unwrap();
+    assert!(table.lines().any(|line| line.contains("store") && line.contains("FAILED")), "{table}");
+}
+
+#[test]
+fn a_database_of_a_server_that_is_not_there_is_named_without_its_password() {
+    let folder = station();
+    let url = "postgres://ada:hunter2-hunter2@127.0.0.1:1/lazaret";
+    for arguments in [["session", "list"].as_slice(), &["migrate"], &["doctor"]] {
+        let output = lazaret(folder.path()).env("LAZARET__SESSIONS__URL", url).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("lazaret at 127.0.0.1:1") && said.contains("is PostgreSQL running"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{io::Write as _, time::Duration};
 use anyhow::Result;
 use lazaret_core::{
     Timestamp,
-    ports::{ObjectStore, Queue, Scanner as _, Transformer},
+    ports::{ObjectStore, Queue, Scanner as _, SessionStore, Transformer},
 };
 use lazaret_objects::{Capabilities, Capability};
 use lazaret_queue::{AmqpQueue, AmqpSettings, SqsQueue, SqsSettings};
@@ -28,20 +28,23 @@ async fn or_error(name: &str, found: impl Future<Output = Result<Vec<Finding>>>)
 }
 
 pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
-    or_error("store", async {
-        let client = wiring::client(settings).await?;
-        let storage = &settings.storage;
-        let (bucket, published) = (&storage.bucket, storage.published_bucket());
-        client.check(bucket).await?;
-        client.check(published).await?;
-        let mut findings = vec![Finding::ok("store", format!("{bucket} and {published} answer"))];
-        if bucket == published {
-            findings[0].detail = format!("{bucket} answers");
-        }
-        let found = client.probe(published, &storage.published_prefix, Uuid::now_v7()).await?;
-        findings.extend(capabilities(&found));
-        Ok(findings)
-    })
+    or_error(
+        "store",
+        Box::pin(async {
+            let client = wiring::client(settings).await?;
+            let storage = &settings.storage;
+            let (bucket, published) = (&storage.bucket, storage.published_bucket());
+            client.check(bucket).await?;
+            client.check(published).await?;
+            let mut findings = vec![Finding::ok("store", format!("{bucket} and {published} answer"))];
+            if bucket == published {
+                findings[0].detail = format!("{bucket} answers");
+            }
+            let found = client.probe(published, &storage.published_prefix, Uuid::now_v7()).await?;
+            findings.extend(capabilities(&found));
+            Ok(findings)
+        }),
+    )
     .await
 }
 
@@ -64,15 +67,18 @@ fn capabilities(found: &Capabilities) -> Vec<Finding> {
 }
 
 pub(super) async fn queue(settings: &Settings) -> Vec<Finding> {
-    or_error("queue", async {
-        match QueueSettings::of(settings) {
-            QueueSettings::Sqs(queue) => sqs(settings, queue).await,
-            QueueSettings::Amqp(queue) => amqp(settings, &queue).await,
-            QueueSettings::Embedded => {
-                Ok(vec![Finding::ok("queue", "embedded: inside `lazaret dev`, nothing to reach")])
+    or_error(
+        "queue",
+        Box::pin(async {
+            match QueueSettings::of(settings) {
+                QueueSettings::Sqs(queue) => sqs(settings, queue).await,
+                QueueSettings::Amqp(queue) => amqp(settings, &queue).await,
+                QueueSettings::Embedded => {
+                    Ok(vec![Finding::ok("queue", "embedded: inside `lazaret dev`, nothing to reach")])
+                }
             }
-        }
-    })
+        }),
+    )
     .await
 }
 
@@ -119,49 +125,55 @@ async fn amqp(settings: &Settings, ours: &AmqpSettings) -> Result<Vec<Finding>> 
 }
 
 pub(super) async fn database(settings: &Settings) -> Vec<Finding> {
-    or_error("database", async {
-        let sessions = wiring::sessions(settings).await?;
-        let there = sessions.now().await?;
-        #[expect(clippy::disallowed_methods, reason = "this host's clock is what is looked at")]
-        let here = Timestamp::now();
-        lazaret_core::ports::SessionStore::check(&sessions).await?;
-        let kind = if settings.sessions.is_postgres() { "PostgreSQL" } else { "SQLite" };
-        let answer = format!("{kind} answers, schema version {}, writable", sessions.schema_version());
-        let skew = here.duration_since(there).unsigned_abs();
-        let clock = format!("differs from this host's by {:.1} s", skew.as_secs_f64());
-        let clock = if skew > SKEW {
-            Finding::warning(
-                "database: clock",
-                format!("{clock}: pre-signed URLs and logs of this host are off, leases are not"),
-            )
-        } else {
-            Finding::ok("database: clock", clock)
-        };
-        sessions.close().await;
-        Ok(vec![Finding::ok("database", answer), clock])
-    })
+    or_error(
+        "database",
+        Box::pin(async {
+            let sessions = wiring::sessions(settings).await?;
+            let there = sessions.now().await?;
+            #[expect(clippy::disallowed_methods, reason = "this host's clock is what is looked at")]
+            let here = Timestamp::now();
+            sessions.check().await?;
+            let kind = if settings.sessions.is_postgres() { "PostgreSQL" } else { "SQLite" };
+            let answer = format!("{kind} answers, schema version {}, writable", sessions.schema_version());
+            let skew = here.duration_since(there).unsigned_abs();
+            let clock = format!("differs from this host's by {:.1} s", skew.as_secs_f64());
+            let clock = if skew > SKEW {
+                Finding::warning(
+                    "database: clock",
+                    format!("{clock}: pre-signed URLs and logs of this host are off, leases are not"),
+                )
+            } else {
+                Finding::ok("database: clock", clock)
+            };
+            sessions.close().await;
+            Ok(vec![Finding::ok("database", answer), clock])
+        }),
+    )
     .await
 }
 
 pub(super) async fn scanner(settings: &Settings, scanner: &Scanner) -> Vec<Finding> {
     let name = format!("scanner {}", scanner.name);
-    or_error(&name, async {
-        let engine = wiring::scanner(settings, scanner).check().await?;
-        let mut detail = engine.engine;
-        if let Some(signatures) = engine.signatures {
-            detail.push_str(", signatures ");
-            detail.push_str(&signatures);
-        }
-        let Some(made_at) = engine.signatures_at else {
-            let unknown = format!("{detail} of unknown age");
-            return Ok(vec![Finding::ok(&name, unknown)]);
-        };
-        #[expect(clippy::disallowed_methods, reason = "an age for people, which decides nothing")]
-        let hours = Timestamp::now().duration_since(made_at).as_hours();
-        let (days, hours) = (hours / 24, hours % 24);
-        let detail = format!("{detail}, {days} days and {hours} hours old");
-        Ok(vec![if days >= STALE_DAYS { Finding::warning(&name, detail) } else { Finding::ok(&name, detail) }])
-    })
+    or_error(
+        &name,
+        Box::pin(async {
+            let engine = wiring::scanner(settings, scanner).check().await?;
+            let mut detail = engine.engine;
+            if let Some(signatures) = engine.signatures {
+                detail.push_str(", signatures ");
+                detail.push_str(&signatures);
+            }
+            let Some(made_at) = engine.signatures_at else {
+                let unknown = format!("{detail} of unknown age");
+                return Ok(vec![Finding::ok(&name, unknown)]);
+            };
+            #[expect(clippy::disallowed_methods, reason = "an age for people, which decides nothing")]
+            let hours = Timestamp::now().duration_since(made_at).as_hours();
+            let (days, hours) = (hours / 24, hours % 24);
+            let detail = format!("{detail}, {days} days and {hours} hours old");
+            Ok(vec![if days >= STALE_DAYS { Finding::warning(&name, detail) } else { Finding::ok(&name, detail) }])
+        }),
+    )
     .await
 }
 
@@ -169,50 +181,61 @@ pub(super) async fn scanner(settings: &Settings, scanner: &Scanner) -> Vec<Findi
 const STALE_DAYS: i64 = 7;
 
 pub(super) async fn sandbox(settings: &Settings) -> Vec<Finding> {
-    or_error("sandbox", async {
-        wiring::require_transform()?;
-        wiring::jail(settings)?.self_test().await?;
-        Ok(vec![Finding::ok(
-            "sandbox",
-            "every layer holds: an image was re-encoded, and every escape that was tried failed",
-        )])
-    })
+    or_error(
+        "sandbox",
+        Box::pin(async {
+            wiring::require_transform()?;
+            wiring::jail(settings)?.self_test().await?;
+            Ok(vec![Finding::ok(
+                "sandbox",
+                "every layer holds: an image was re-encoded, and every escape that was tried failed",
+            )])
+        }),
+    )
     .await
 }
 
 pub(super) async fn events(settings: &Settings) -> Vec<Finding> {
-    or_error("events", async {
-        wiring::verdicts(settings).await?;
-        let events = &settings.events;
-        let to = match (events.kind, &events.sqs, &events.sns, &events.amqp, &events.webhook) {
-            (EventsKind::Sqs, Some(sqs), ..) => format!("sqs: {}", sqs.url),
-            (EventsKind::Sns, _, Some(sns), ..) => format!("sns: {}", sns.topic_arn),
-            (EventsKind::Amqp, _, _, Some(amqp), _) => format!("amqp: exchange {:?} of {}", amqp.exchange, amqp.url),
-            // Paths and queries of webhooks may be credentials.
-            (EventsKind::Webhook, _, _, _, Some(webhook)) => {
-                format!("webhook: {}", webhook.url.host_str().unwrap_or_default())
-            }
-            (EventsKind::None | EventsKind::Sqs | EventsKind::Sns | EventsKind::Amqp | EventsKind::Webhook, ..) => {
-                return Ok(vec![Finding::ok("events", "none: verdicts are told to nobody")]);
-            }
-        };
-        Ok(vec![Finding::ok("events", format!("{to}; configured, not tried"))])
-    })
+    or_error(
+        "events",
+        Box::pin(async {
+            wiring::verdicts(settings).await?;
+            let events = &settings.events;
+            let to = match (events.kind, &events.sqs, &events.sns, &events.amqp, &events.webhook) {
+                (EventsKind::Sqs, Some(sqs), ..) => format!("sqs: {}", sqs.url),
+                (EventsKind::Sns, _, Some(sns), ..) => format!("sns: {}", sns.topic_arn),
+                (EventsKind::Amqp, _, _, Some(amqp), _) => {
+                    format!("amqp: exchange {:?} of {}", amqp.exchange, amqp.url)
+                }
+                // Paths and queries of webhooks may be credentials.
+                (EventsKind::Webhook, _, _, _, Some(webhook)) => {
+                    format!("webhook: {}", webhook.url.host_str().unwrap_or_default())
+                }
+                (EventsKind::None | EventsKind::Sqs | EventsKind::Sns | EventsKind::Amqp | EventsKind::Webhook, ..) => {
+                    return Ok(vec![Finding::ok("events", "none: verdicts are told to nobody")]);
+                }
+            };
+            Ok(vec![Finding::ok("events", format!("{to}; configured, not tried"))])
+        }),
+    )
     .await
 }
 
 pub(super) async fn spool(settings: &Settings) -> Vec<Finding> {
-    or_error("spool", async {
-        let spool = wiring::spool(settings)?;
-        let dir = spool.dir().to_owned();
-        let shown = dir.display().to_string();
-        let written = tokio::task::spawn_blocking(move || {
-            let mut file = tempfile::tempfile_in(dir)?;
-            file.write_all(b"lazaret doctor").and_then(|()| file.sync_all())
-        });
-        written.await??;
-        let budget = settings.worker.spool_budget;
-        Ok(vec![Finding::ok("spool", format!("{shown} can be written to; worker.spool_budget is {budget}"))])
-    })
+    or_error(
+        "spool",
+        Box::pin(async {
+            let spool = wiring::spool(settings)?;
+            let dir = spool.dir().to_owned();
+            let shown = dir.display().to_string();
+            let written = tokio::task::spawn_blocking(move || {
+                let mut file = tempfile::tempfile_in(dir)?;
+                file.write_all(b"lazaret doctor").and_then(|()| file.sync_all())
+            });
+            written.await??;
+            let budget = settings.worker.spool_budget;
+            Ok(vec![Finding::ok("spool", format!("{shown} can be written to; worker.spool_budget is {budget}"))])
+        }),
+    )
     .await
 }
