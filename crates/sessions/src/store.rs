@@ -23,7 +23,7 @@ use crate::{
     call::Call,
     connect::{StoreOptions, Target},
     dialect::Dialect,
-    error::{corrupt, failed},
+    error::failed,
     schema,
 };
 
@@ -80,12 +80,6 @@ impl SqlSessionStore {
     /// Only where nobody else can hold a lease: a live worker would lose what it is working on.
     pub async fn abandon_leases(&self) -> Result<u64, SessionStoreError> {
         attempt::abandon_all(self.write("abandon leases").await?).await
-    }
-
-    /// What the database's clock says, which decides about leases.
-    pub async fn now(&self) -> Result<Timestamp, SessionStoreError> {
-        let now_ms = self.call("read the clock").await?.now_ms().await?;
-        Timestamp::from_millisecond(now_ms).map_err(corrupt)
     }
 
     /// The schema version that this program reads and writes, and that an open database has.
