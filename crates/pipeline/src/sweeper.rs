@@ -3,7 +3,11 @@
 //! Everything is asked again right before it is done, on the session database's clock, and every step may be repeated: any
 //! number of sweepers and workers may run at once.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, Reason, Session, StateName, Timestamp, UploadId,
@@ -123,6 +127,8 @@ struct Pass<'a> {
     dry_run: bool,
     report: SweepReport,
     first_error: Option<SweepError>,
+    /// Keys with a multipart upload that is still being written, of each bucket asked for.
+    open: HashMap<BucketName, HashSet<ObjectKey>>,
 }
 
 impl Sweeper {
@@ -136,7 +142,8 @@ impl Sweeper {
     pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, SweepError> {
         let now = self.station.sessions.now().await?;
         let report = SweepReport::default();
-        let mut pass = Pass { station: &self.station, grace: self.grace, now, dry_run, report, first_error: None };
+        let (station, grace, open) = (&*self.station, self.grace, HashMap::new());
+        let mut pass = Pass { station, grace, now, dry_run, report, first_error: None, open };
         pass.overdue_sessions().await?;
         pass.originals().await?;
         pass.orphans().await?;
@@ -193,6 +200,8 @@ impl Pass<'_> {
 
     async fn overdue_session(&mut self, session: &Session) -> Result<(), SweepError> {
         let key = session.key.as_key();
+        // Before the look at the object: an upload that is completed in between is seen as one or the other.
+        let is_open = self.open_uploads(&session.bucket).await?.contains(key);
         let object = self.station.store.head(&session.bucket, key, None).await?;
         let what = match (object, session.state.name()) {
             // Its object is there, so it was uploaded in time or nearly so: the event was lost, not the upload.
@@ -201,7 +210,7 @@ impl Pass<'_> {
             }
             // A finalized upload is never swept away while its object is there.
             (Some(_), StateName::Finalized) => return Ok(()),
-            (None, _) if self.has_open_upload(session).await? => return Ok(()),
+            (None, _) if is_open => return Ok(()),
             (Some(_) | None, _) => SweptWhat::ExpiredSession,
         };
         let moved = self.dry_run
@@ -234,21 +243,24 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    /// A multipart upload that is still being written protects its session until it is stale itself.
-    async fn has_open_upload(&self, session: &Session) -> Result<bool, SweepError> {
-        let mut from = None;
-        loop {
+    /// A multipart upload that is still being written protects its session until it is stale itself. They are listed once in
+    /// a pass: who begins one later than that had no time left.
+    async fn open_uploads(&mut self, bucket: &BucketName) -> Result<&HashSet<ObjectKey>, SweepError> {
+        if !self.open.contains_key(bucket) {
             let prefix = &self.station.settings.quarantine_prefix;
-            let page = self.station.store.list_uploads(&session.bucket, prefix, from.as_deref()).await?;
-            let ours = |upload: &&ListedUpload| upload.key == *session.key.as_key();
-            if page.items.iter().filter(ours).any(|upload| !self.is_past_grace(upload.initiated_at)) {
-                return Ok(true);
+            let (mut open, mut from) = (HashSet::new(), None);
+            loop {
+                let page = self.station.store.list_uploads(bucket, prefix, from.as_deref()).await?;
+                let young = page.items.into_iter().filter(|upload| !self.is_past_grace(upload.initiated_at));
+                open.extend(young.map(|upload| upload.key));
+                match page.next {
+                    Some(next) => from = Some(next),
+                    None => break,
+                }
             }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(false),
-            }
+            self.open.insert(bucket.clone(), open);
         }
+        Ok(self.open.entry(bucket.clone()).or_default())
     }
 
     async fn originals(&mut self) -> Result<(), SweepError> {

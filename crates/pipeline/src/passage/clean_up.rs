@@ -96,7 +96,11 @@ pub(crate) async fn delete_all_versions(
 ) -> Result<(), StoreError> {
     let versions = station.store.versions(bucket, key).await?;
     if versions.is_empty() {
-        return station.store.delete(bucket, key, None).await;
+        // Where there is nothing, a bucket with versioning would answer a deletion with a delete marker.
+        return match station.store.head(bucket, key, None).await? {
+            Some(_) => station.store.delete(bucket, key, None).await,
+            None => Ok(()),
+        };
     }
     for version in &versions {
         station.store.delete(bucket, key, Some(version)).await?;

@@ -1,15 +1,20 @@
 //! Every call of every port on an object's way fails once, or the process dies in it, before and after its effect. The
 //! message comes again, and what is left is one decision and no stray copy.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
-use lazaret_core::{SessionState, StateName, WorkerId};
+use lazaret_core::{SessionState, StateName, WorkerId, ports::EventSink};
 use lazaret_pipeline::{Station, Sweeper};
 use lazaret_queue::EmbeddedQueue;
 use lazaret_testkit::{
     objects::{Effect, MemoryObjectStore},
     scanners::eicar,
+    sinks::MemorySink,
     transformer::MemoryTransformer,
 };
 
@@ -81,9 +86,10 @@ fn seen_by(rig: &Rig, worker: &str, faults: &Arc<Faults>) -> Arc<Station> {
     }))
 }
 
-fn start(rig: &Rig, worker: &str, faults: &Arc<Faults>, queue: &Arc<EmbeddedQueue>) -> Running {
+fn start(rig: &Rig, worker: &str, faults: &Arc<Faults>, queue: &Arc<EmbeddedQueue>, sink: &Arc<MemorySink>) -> Running {
     let queue = FaultyQueue { faults: Arc::clone(faults), inner: Arc::clone(queue) as _ };
-    Running::start(&seen_by(rig, worker, faults), Arc::new(queue), 1, Duration::from_secs(10))
+    let sink = Faulty::new(faults, Arc::clone(sink) as Arc<dyn EventSink>);
+    Running::start_telling(&seen_by(rig, worker, faults), Arc::new(queue), sink)
 }
 
 /// Sends one object through, with a fault, and gives the calls that were made.
@@ -95,7 +101,8 @@ async fn converges(case: Case, strike: Option<Strike>) -> BTreeMap<&'static str,
     let queue = embedded(LEASE);
     lazaret_core::ports::Queue::send(&*queue, &message(std::slice::from_ref(&event))).await.unwrap();
     let faults = Faults::new(strike);
-    let mut worker = start(&rig, "worker-1", &faults, &queue);
+    let sink = Arc::new(MemorySink::new());
+    let mut worker = start(&rig, "worker-1", &faults, &queue, &sink);
     let drained = async || {
         let depth = queue.depth();
         (depth.ready + depth.hidden == 0).then_some(())
@@ -104,14 +111,20 @@ async fn converges(case: Case, strike: Option<Strike>) -> BTreeMap<&'static str,
         () = crate::rig::until(&told, drained) => {}
         () = faults.died.notified() => {
             worker.kill().await;
-            worker = start(&rig, "worker-2", &Faults::new(None), &queue);
+            worker = start(&rig, "worker-2", &Faults::new(None), &queue, &sink);
             crate::rig::until(&told, drained).await;
         }
+    }
+    // Where the relay itself was not cut off the verdict is told within the life of this worker, else by a later one.
+    if strike.is_none_or(|strike| strike.operation == "deliver" && strike.end == End::Fails) {
+        sink.until_taken(1).await;
     }
     assert_eq!(queue.depth().dead, 0, "{told}: {:?}", queue.dead_letters());
     // A sweeper at any time finishes what a crash left and moves nothing else.
     worker.drain().await;
     Sweeper::new(Arc::clone(&rig.station), Duration::ZERO).sweep(false).await.unwrap();
+    let events = sink.events();
+    assert!(events.iter().all(|event| event.id == events[0].id), "{told}: {events:?}");
     let state = rig.state(&session).await;
     assert_eq!(state.name(), case.ends(), "{told}");
     let settlements = rig.settlements(&session).await;
@@ -147,8 +160,12 @@ async fn a_fault_before_or_after_any_effect_converges() {
         }
     }
     let tried = points.len();
+    let struck: BTreeSet<_> = points.iter().map(|(_, strike)| strike.operation).collect();
     let outcomes = stream::iter(points).map(|(case, strike)| converges(case, Some(strike)));
     outcomes.buffer_unordered(AT_ONCE).for_each(async |_| ()).await;
     println!("{tried} fault points over {} cases", CASES.len());
+    for operation in ["pause", "deliver"] {
+        assert!(struck.contains(operation), "{operation} was never struck");
+    }
     assert!(tried > 200, "only {tried} fault points: the faults are not where the calls are");
 }

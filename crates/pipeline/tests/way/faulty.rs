@@ -14,9 +14,9 @@ use lazaret_core::{
     BucketName, Fence, MediaType, NewSession, ObjectEvent, ObjectKey, Prefix, PublishedKey, Session, Spooled,
     StateName, Timestamp, UploadId, VersionId, WorkerId,
     ports::{
-        Begun, Delivery, DeliveryTag, History, ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, OutboxItem,
-        OutboxKind, Page, PublishRequest, Queue, QueueError, ReadBack, SessionStore, SessionStoreError, Settled,
-        Settlement, StoreError,
+        Begun, Delivery, DeliveryTag, EventSink, History, ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore,
+        OutboxItem, OutboxKind, Page, PublishRequest, Queue, QueueError, ReadBack, SessionStore, SessionStoreError,
+        Settled, Settlement, SinkError, StoreError, VerdictEvent,
     },
 };
 use lazaret_testkit::objects::Effect;
@@ -178,6 +178,10 @@ faulty!(ObjectStore, store_error, {
         valid_for: Duration,
     ) -> Result<String, StoreError>;
     fn check(bucket: &BucketName) -> Result<(), StoreError>;
+});
+
+faulty!(EventSink, || SinkError::Unavailable { sink: "struck".to_owned(), source: "injected fault".into() }, {
+    fn deliver(event: &VerdictEvent) -> Result<(), SinkError>;
 });
 
 /// Deliveries come back this soon, whatever was asked.

@@ -9,6 +9,7 @@ mod faulty;
 mod outages;
 mod overwrites;
 mod poison;
+mod reconciling;
 mod relaying;
 mod rig;
 mod sweeping;

@@ -26,6 +26,9 @@ use crate::{
 /// Shorter than the outages here.
 const LEASE: Duration = Duration::from_millis(600);
 
+/// Takes a dependency down, or brings it back.
+type Switch<'a> = Box<dyn Fn(bool) + 'a>;
+
 async fn send(queue: &EmbeddedQueue, event: &ObjectEvent) {
     queue.send(&message(std::slice::from_ref(event))).await.unwrap();
 }
@@ -63,7 +66,7 @@ async fn each_dependency_goes_away_and_comes_back() {
     let availability = worker.availability();
     let running = Running::start_worker(worker);
     let mut all = Vec::new();
-    let outages: [(&str, Box<dyn Fn(bool)>); 4] = [
+    let outages: [(&str, Switch<'_>); 4] = [
         ("scanner", Box::new(|down| rig.scanner.set_down(down))),
         ("database", Box::new(|down| database.set_down(down))),
         ("store", Box::new(|down| rig.store.outage(down.then_some(Failure::Unavailable)))),

@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use lazaret_core::{
     NewSession, ObjectEvent, Session, StateName, Timestamp, WorkerId,
-    ports::{Begun, SessionStore},
+    ports::{Begun, ObjectStore, SessionStore},
 };
-use lazaret_pipeline::{SweepReport, Sweeper, SweptWhat};
+use lazaret_pipeline::{Passed, SweepReport, Sweeper, SweptWhat};
 use lazaret_testkit::{
-    objects::{Effect, Failure, Fault, Operation},
+    objects::{Effect, Failure, Fault, MemoryObjectStore, Operation},
     scanners::eicar,
 };
 
-use crate::rig::{BUCKET, LONG, PUBLISHED, Rig, new_session};
+use crate::rig::{BUCKET, LONG, PUBLISHED, Rig, event_of, new_session};
 
 const GRACE: Duration = Duration::from_hours(1);
 
@@ -246,4 +246,69 @@ async fn sweepers_and_workers_at_once() {
         assert!(!rig.has(session));
     }
     assert_eq!(rig.copies().len(), 20);
+}
+
+/// Two sweepers at once and an event that comes late: every version of the orphan goes, delete markers included, and open
+/// uploads are listed once for all sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_goes_with_all_its_versions() {
+    let rig = Rig::over(MemoryObjectStore::new(&[BUCKET, PUBLISHED]).with_versioning()).await;
+    let key = "quarantine/nobody";
+    for number in 0..3_u8 {
+        rig.store.put(BUCKET, key, &[number]);
+    }
+    ObjectStore::delete(&*rig.store, &BUCKET.parse().unwrap(), &key.parse().unwrap(), None).await.unwrap();
+    let event = event_of(&rig.store.put(BUCKET, key, b"the last"));
+    for _ in 0..20 {
+        rig.overdue().await;
+    }
+    let sweeper = Sweeper::new(Arc::clone(&rig.station), GRACE);
+    let (one, other, passed) = tokio::join!(sweeper.sweep(false), sweeper.sweep(false), rig.pass(&event));
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(passed.unwrap(), Passed::Orphan);
+    assert!(rig.store.versions(&BUCKET.parse().unwrap(), &key.parse().unwrap()).await.unwrap().is_empty());
+    assert!(rig.store.calls(Operation::ListUploads) <= 6, "open uploads were listed for every session");
+}
+
+/// A sweep between every two steps of an upload that is past its time but in progress takes nothing of it.
+#[tokio::test]
+async fn a_sweep_between_any_two_steps_takes_nothing() {
+    let rig = Rig::new().await;
+    rig.store.set_now(rig.now().await);
+    let session = rig.overdue().await;
+    rig.store.begin_upload(BUCKET, session.key.as_key().as_str());
+    assert_eq!(rig.sweep(false).await.swept, []);
+    let event = rig.put(&session, b"plain words");
+    assert_eq!(kinds(&rig.sweep(false).await), [SweptWhat::RecoveredSession]);
+    for operation in [Operation::Head, Operation::Fetch, Operation::Publish, Operation::ReadBack] {
+        let (reached, go_on) = (Arc::default(), Arc::default());
+        let hold = Fault::Hold { at: Effect::Before, reached: Arc::clone(&reached), go_on: Arc::clone(&go_on) };
+        rig.store.fault(operation, hold);
+        let sweep = async {
+            reached.notified().await;
+            let sweeper = Sweeper::new(Arc::clone(&rig.station), GRACE);
+            let (one, other) = tokio::join!(sweeper.sweep(false), sweeper.sweep(false));
+            assert_eq!((one.unwrap().swept, other.unwrap().swept), (vec![], vec![]), "{operation:?}");
+        };
+        if operation == Operation::ReadBack {
+            let sweep = async {
+                sweep.await;
+                go_on.notify_one();
+            };
+            let (passed, ()) = tokio::join!(rig.pass(&event), sweep);
+            passed.unwrap();
+        } else {
+            // Only as far as the sweep: the attempt is cut off there and given back.
+            let stop = tokio_util::sync::CancellationToken::new();
+            let passage = rig.passage();
+            let cut = async {
+                sweep.await;
+                stop.cancel();
+            };
+            let (passed, ()) = tokio::join!(passage.pass(&event, &stop), cut);
+            assert_eq!(passed.unwrap(), Passed::Interrupted, "{operation:?}");
+        }
+    }
+    assert_eq!(rig.published(&session).await, b"plain words");
 }
