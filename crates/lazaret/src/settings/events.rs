@@ -96,7 +96,8 @@ pub struct AmqpEvents {
 pub struct WebhookEvents {
     /// Where events are posted to.
     pub url: Url,
-    /// What the HMAC of every request is made with, so that the receiver knows who sent it.
+    /// What the HMAC of every request is made with, so that the receiver knows who sent it: base64 of 24 to 64 random
+    /// bytes, such as `openssl rand -base64 32` prints.
     pub secret: Secret,
     /// How long one request may take.
     #[serde(default = "default_timeout")]

@@ -69,7 +69,7 @@ fn the_committed_schema_is_the_one_of_this_program() {
     assert_eq!(
         committed,
         serde_json::to_value(Settings::schema()).unwrap(),
-        "run: cargo run -p lazaret -- config schema > config/schema.json"
+        "run: cargo xtask schema"
     );
 }
 
@@ -216,7 +216,7 @@ fn brokers_databases_and_buses_are_accepted_and_their_secrets_known() {
     );
     let text = text.replace("sqlite:/var/lib/lazaret/lazaret.db", "postgresql://lazaret:s3same@db:5432/lazaret");
     let text = format!(
-        "{text}\n[events]\nkind = \"webhook\"\n[events.webhook]\nurl = \"https://e:short@hooks/x\"\nsecret = \"d2hpc3Blci13aGlzcGVyLXdoaXNwZXI=\"\n\
+        "{text}\n[events]\nkind = \"webhook\"\n[events.webhook]\nurl = \"https://e:short@hooks/x\"\nsecret = \"d2hpc3Blci13aGlzcGVyLXdoaXNwZXIh\"\n\
          [events.sqs]\nurl = \"http://q/1\"\n[events.sns]\ntopic_arn = \"arn:aws:sns:eu-west-1:1:verdicts\"\n\
          [events.amqp]\nurl = \"amqp://u@h\"\nexchange = \"verdicts\"\nrouting_key = \"v\""
     );
@@ -227,11 +227,11 @@ fn brokers_databases_and_buses_are_accepted_and_their_secrets_known() {
     assert_eq!(settings.events.source, "lazaret");
     assert_eq!(settings.events.webhook.as_ref().unwrap().timeout, Period::from_secs(10));
     let secrets = settings.secrets();
-    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXI=", ":short@"] {
+    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXIh", ":short@"] {
         assert!(secrets.iter().any(|known| known == secret), "{secret}: {secrets:?}");
     }
     let shown = format!("{} {settings:?}", settings.shown().unwrap());
-    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXI="] {
+    for secret in ["hunt%65r2", "hunter2", "s3same", "d2hpc3Blci13aGlzcGVyLXdoaXNwZXIh"] {
         assert!(!shown.contains(secret), "{secret}: {shown}");
     }
     assert!(shown.contains("postgresql://lazaret:…@db:5432/lazaret"), "{shown}");
