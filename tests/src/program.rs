@@ -13,9 +13,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
-use crate::wait::until;
+use crate::wait::{until, until_true};
 
 const LOG_TAIL_LINES: usize = 30;
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// `lazaret` from the folder above this test, with an environment that holds no settings of whoever runs the test.
 /// The kernel ends it with the thread that starts it.
@@ -116,6 +117,26 @@ impl Running {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
+    /// SIGSTOP. Returns once none of its threads runs any more.
+    pub async fn pause(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::STOP)?;
+        until_true("all threads stand still", STOPPED_WITHIN, async || {
+            for thread in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+                let status = fs::read_to_string(thread?.path().join("status"))?;
+                if !status.contains("State:\tT") {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
+    }
+
     /// SIGKILL, and its end.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -128,12 +149,16 @@ impl Running {
         until("the program ends", within, async || Ok(self.child.try_wait()?)).await
     }
 
-    /// The processes it started that live now.
+    /// The processes it started that live now, as folders of `/proc`. Not every kernel lists them by parent.
     pub fn children(&self) -> Result<Vec<PathBuf>> {
+        let parent = format!("\nPPid:\t{}\n", self.id());
         let mut children = Vec::new();
-        for thread in fs::read_dir(format!("/proc/{}/task", self.id()))? {
-            let listed = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
-            children.extend(listed.split_whitespace().map(|id| Path::new("/proc").join(id)));
+        for entry in fs::read_dir("/proc")? {
+            let process = entry?.path();
+            // One that ends meanwhile has no status any more.
+            if fs::read_to_string(process.join("status")).is_ok_and(|status| status.contains(&parent)) {
+                children.push(process);
+            }
         }
         Ok(children)
     }

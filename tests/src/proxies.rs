@@ -61,7 +61,8 @@ impl Proxies {
     }
 }
 
-fn server_of(url: &str) -> Result<SocketAddr> {
+/// Where the server at `url` listens.
+pub fn server_of(url: &str) -> Result<SocketAddr> {
     let addresses = Url::parse(url)?.socket_addrs(|| None)?;
     addresses.into_iter().find(SocketAddr::is_ipv4).with_context(|| format!("{url} is not on this machine"))
 }

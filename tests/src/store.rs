@@ -50,6 +50,16 @@ impl Store {
         Ok(keys)
     }
 
+    /// Every version and delete marker under a prefix, as key and version.
+    pub async fn versions(&self, prefix: &str) -> Result<BTreeSet<(String, String)>> {
+        let page = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix).send().await?;
+        ensure!(page.is_truncated() != Some(true), "more versions than one page holds");
+        let objects = page.versions().iter().map(|version| (version.key(), version.version_id()));
+        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        Ok(objects.chain(markers).map(|(key, version)| (text(key), text(version))).collect())
+    }
+
     /// What lies under `published/`.
     pub async fn published(&self) -> Result<BTreeSet<String>> {
         self.keys("published/").await

@@ -17,6 +17,8 @@ pub(crate) struct Package {
 
 pub(crate) const CLAMAV: Package = Package { name: "clamav-daemon", present: || find("clamd").is_some() };
 pub(crate) const CURL: Package = Package { name: "curl", present: || find("curl").is_some() };
+/// For a worker whose clock is an hour off.
+pub(crate) const FAKETIME: Package = Package { name: "faketime", present: || find("faketime").is_some() };
 pub(crate) const POSTGRESQL: Package = Package { name: "postgresql", present: || postgresql_bin().is_some() };
 pub(crate) const RABBITMQ: Package =
     Package { name: "rabbitmq-server", present: || is_executable(Path::new(RABBITMQ_SERVER)) };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::packages::{self, CLAMAV, POSTGRESQL, PYTHON_VENV, RABBITMQ};
+use crate::packages::{self, CLAMAV, FAKETIME, POSTGRESQL, PYTHON_VENV, RABBITMQ};
 use crate::scratch::Scratch;
 use crate::tools::{MINISTACK, MOTO};
 use crate::workspace::Workspace;
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Installs what the servers are made of, where it is missing.
 pub(crate) fn ensure_installed(workspace: &Workspace) -> Result<()> {
-    packages::ensure(&[CLAMAV, POSTGRESQL, RABBITMQ, PYTHON_VENV])?;
+    packages::ensure(&[CLAMAV, FAKETIME, POSTGRESQL, RABBITMQ, PYTHON_VENV])?;
     MINISTACK.ensure(workspace)?;
     MOTO.ensure(workspace)
 }

@@ -2,10 +2,13 @@
 
 mod crowd;
 mod dev;
+mod dishonest;
+mod duplicates;
 mod first_errors;
 mod large;
 mod never_published;
 mod overwritten;
+mod paused;
 mod queue;
 mod scan;
 mod secrets;
