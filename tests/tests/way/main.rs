@@ -14,6 +14,7 @@ mod scan;
 mod secrets;
 mod steering;
 mod sweep;
+mod sweepers;
 mod termination;
 
 use std::time::Duration;

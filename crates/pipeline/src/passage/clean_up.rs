@@ -96,9 +96,10 @@ pub(crate) async fn delete_all_versions(
 ) -> Result<(), StoreError> {
     let versions = station.store.versions(bucket, key).await?;
     if versions.is_empty() {
-        // Where there is nothing, a bucket with versioning would answer a deletion with a delete marker.
+        // Where there is nothing, a bucket with versioning would answer a deletion with a delete marker, and so it would
+        // where a version arrived meanwhile: under a marker nobody would find it again.
         return match station.store.head(bucket, key, None).await? {
-            Some(_) => station.store.delete(bucket, key, None).await,
+            Some(head) => station.store.delete(bucket, key, head.version.as_ref()).await,
             None => Ok(()),
         };
     }
