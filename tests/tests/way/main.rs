@@ -7,6 +7,7 @@ mod duplicates;
 mod first_errors;
 mod large;
 mod never_published;
+mod operators;
 mod overwritten;
 mod paused;
 mod queue;
