@@ -62,16 +62,17 @@ async fn duplicates(bus: Bus) -> Result<()> {
         station.settled(&one.created.upload_id, ALL_SETTLED_WITHIN).await?;
     }
     // RabbitMQ counts neither what a consumer holds nor what waits to be tried again.
-    let told = if bus == Bus::Sqs { OBJECTS * (TIMES + 1) } else { OBJECTS * TIMES };
+    let times = if bus == Bus::Sqs { TIMES + 1 } else { TIMES };
+    let (told, objects) = (f64::from(u32::try_from(OBJECTS * times)?), f64::from(u32::try_from(OBJECTS)?));
     until_true("every message is done with", ALL_SETTLED_WITHIN, async || {
         let all = deliveries(&addresses).await?;
         let done: f64 = ["settled", "already-settled", "missing"].iter().filter_map(|result| all.get(*result)).sum();
-        Ok(done as usize >= told)
+        Ok(done > told - 0.5)
     })
     .await?;
     let all = deliveries(&addresses).await?;
     eprintln!("deliveries: {all:?}");
-    assert_eq!(all.get("settled").map(|count| *count as usize), Some(OBJECTS), "{all:?}");
+    assert!((all["settled"] - objects).abs() < 0.5, "{all:?}");
     for address in &addresses {
         let one = deliveries(&[*address]).await?;
         assert!(one.values().sum::<f64>() > 0.0, "a worker without work shows nothing: {one:?}");

@@ -131,14 +131,14 @@ impl Sweeps {
     fn begin(station: &Station, clock: Option<&'static str>) -> Self {
         let cli: Cli = (**station).clone();
         let (stop, passes) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (stopped, passed) = (Arc::clone(&stop), Arc::clone(&passes));
+        let (told_to_end, count) = (Arc::clone(&stop), Arc::clone(&passes));
         let running = thread::spawn(move || {
-            while !stopped.load(Ordering::Acquire) {
+            while !told_to_end.load(Ordering::Acquire) {
                 let mut command = cli.command();
                 command.args(["sweep", "--output", "json"]).envs(clock.into_iter().flat_map(off_by));
                 let ended = Ended::run(&mut command)?;
                 ensure!(ended.code == Some(0), "{ended:?}");
-                passed.fetch_add(1, Ordering::AcqRel);
+                count.fetch_add(1, Ordering::AcqRel);
             }
             Ok(())
         });
