@@ -44,6 +44,7 @@ fn describe() {
     describe_counter!(JAIL_EXITS, "Ends of processes in the jail, by cause.");
     describe_gauge!(SPOOL_BYTES, "Bytes reserved in the spool.");
     describe_counter!(names::DELIVERIES, "Deliveries, by result.");
+    describe_counter!(names::VERDICT_EVENTS, "Verdict events that were told or tried, by result.");
     describe_counter!(names::SWEPT, "What the sweeper removed.");
 }
 
@@ -53,6 +54,9 @@ fn register(scanners: &[ScannerName]) {
     }
     for result in names::DELIVERY_RESULTS {
         counter!(names::DELIVERIES, "result" => *result).absolute(0);
+    }
+    for result in names::VERDICT_RESULTS {
+        counter!(names::VERDICT_EVENTS, "result" => *result).absolute(0);
     }
     for cause in ExitCause::ALL {
         counter!(JAIL_EXITS, "cause" => cause.name()).absolute(0);
@@ -94,6 +98,7 @@ mod tests {
             "lazaret_objects_total{outcome=\"published\",reason=\"none\"} 0",
             "lazaret_jail_exits_total{cause=\"policy_violation\"} 0",
             "lazaret_deliveries_total{result=\"settled\"} 0",
+            "lazaret_verdict_events_total{result=\"refused\"} 0",
             "lazaret_in_flight 0",
             "lazaret_spool_bytes 0",
             "lazaret_swept_total{what=\"orphan\"} 0",
