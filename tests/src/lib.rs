@@ -3,6 +3,7 @@
 pub mod cli;
 mod database;
 pub mod dev;
+pub mod direct;
 pub mod gate;
 pub mod metrics;
 pub mod objects;

@@ -11,6 +11,8 @@ use crate::{
     station::Station,
 };
 
+const PROBES: &str = "published/.lazaret-probe/";
+
 /// What has to become of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -48,7 +50,11 @@ pub async fn holds(station: &Station, expected: &[Expected]) -> Result<()> {
         }
     }
     findings.table(station, expected)?;
-    findings.same("published objects", &recorded, &station.store.published().await?);
+    let mut published = station.store.published().await?;
+    // What a worker tries the store with as it starts stays where it is killed in the middle of that. It is nobody's
+    // upload, and lies where no reader is sent.
+    published.retain(|key| !key.starts_with(PROBES));
+    findings.same("published objects", &recorded, &published);
     let originals = expected.iter().filter(|one| matches!(one.fate, Fate::Ended(_)));
     let originals = originals.map(|one| one.created.key.clone()).collect();
     findings.same("originals", &originals, &station.store.quarantined().await?);

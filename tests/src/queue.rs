@@ -29,7 +29,7 @@ pub struct Queue(Kind);
 #[derive(Debug, Clone)]
 enum Kind {
     Sqs { client: aws_sdk_sqs::Client, url: String, arn: String },
-    Amqp { channel: Channel, name: String },
+    Amqp { channel: Channel, name: String, beside: Vec<String> },
 }
 
 impl Queue {
@@ -52,9 +52,9 @@ impl Queue {
         Ok(Self(Kind::Sqs { client: client.clone(), url, arn }))
     }
 
-    /// A queue of RabbitMQ that is there, or will be.
-    pub(crate) const fn amqp(channel: Channel, name: String) -> Self {
-        Self(Kind::Amqp { channel, name })
+    /// A queue of RabbitMQ that is there, or will be, with the queues where its messages wait meanwhile.
+    pub(crate) const fn amqp(channel: Channel, name: String, beside: Vec<String>) -> Self {
+        Self(Kind::Amqp { channel, name, beside })
     }
 
     /// What the settings call it: the URL of an SQS queue, the name of another.
@@ -79,7 +79,7 @@ impl Queue {
             Kind::Sqs { client, url, .. } => {
                 client.send_message().queue_url(url).message_body(body).send().await?;
             }
-            Kind::Amqp { channel, name } => {
+            Kind::Amqp { channel, name, .. } => {
                 let properties = BasicProperties::default().with_delivery_mode(2);
                 let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
                 let published =
@@ -109,10 +109,14 @@ impl Queue {
                 };
                 Ok((number(Waiting)?, number(Out)?))
             }
-            Kind::Amqp { channel, name } => {
-                let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                let state = channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await?;
-                Ok((state.message_count().into(), 0))
+            Kind::Amqp { channel, name, beside } => {
+                let mut waiting = 0;
+                for name in beside.iter().chain([name]) {
+                    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                    let state = channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await?;
+                    waiting += u64::from(state.message_count());
+                }
+                Ok((waiting, 0))
             }
         }
     }
@@ -136,7 +140,7 @@ impl Queue {
                     taken.push((message.body().unwrap_or_default().to_owned(), attributes));
                 }
             }
-            Kind::Amqp { channel, name } => {
+            Kind::Amqp { channel, name, .. } => {
                 let options = BasicGetOptions { no_ack: true };
                 while let Some(message) = channel.basic_get(name.as_str().into(), options).await?
                     && taken.len() < 10
@@ -148,6 +152,11 @@ impl Queue {
         }
         Ok(taken)
     }
+}
+
+/// Where messages of a queue of RabbitMQ wait for their next try.
+pub(crate) fn retry_queues(name: &str) -> Vec<String> {
+    ["1s", "5s", "15s", "60s"].map(|class| format!("{name}.retry.{class}")).into()
 }
 
 /// A channel with publisher confirms. It lives as long as the connection.

@@ -113,8 +113,8 @@ impl Station {
             Bus::Amqp => {
                 let (connection, channel) = queue::channel(&servers.amqp).await?;
                 clean_up.broker = Some((connection, servers.amqp.clone(), name.clone()));
-                let dead = Queue::amqp(channel.clone(), format!("{name}.dead-letters"));
-                (Queue::amqp(channel, name.clone()), dead)
+                let dead = Queue::amqp(channel.clone(), format!("{name}.dead-letters"), Vec::new());
+                (Queue::amqp(channel, name.clone(), queue::retry_queues(&name)), dead)
             }
         };
         let listen = free_address()?;
@@ -255,9 +255,8 @@ impl Drop for CleanUp {
                 }
                 if let Some((_, url, name)) = broker {
                     let dead = format!("{name}.dead-letters");
-                    let retries = ["1s", "5s", "15s", "60s"].map(|class| format!("{name}.retry.{class}"));
-                    let mut queues = vec![name, dead.clone()];
-                    queues.extend(retries);
+                    let mut queues = queue::retry_queues(&name);
+                    queues.extend([name, dead.clone()]);
                     queue::remove(&url, &queues, &dead).await?;
                 }
                 Ok(())
