@@ -66,11 +66,7 @@ fn the_example_file_is_valid() {
 fn the_committed_schema_is_the_one_of_this_program() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/schema.json");
     let committed: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(
-        committed,
-        serde_json::to_value(Settings::schema()).unwrap(),
-        "run: cargo xtask schema"
-    );
+    assert_eq!(committed, serde_json::to_value(Settings::schema()).unwrap(), "run: cargo xtask schema");
 }
 
 #[test]
