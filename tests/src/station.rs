@@ -140,6 +140,11 @@ impl Station {
         Ok(station)
     }
 
+    /// Another queue on SQS, named after this station.
+    pub async fn another_queue(&self, suffix: &str) -> Result<Queue> {
+        Queue::sqs(&sqs_client(&self.servers.sqs), &format!("{}-{suffix}", self.store.bucket)).await
+    }
+
     /// Turns versioning of the bucket on.
     pub async fn with_versions(&self) -> Result<()> {
         let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();

@@ -21,6 +21,7 @@ mod steering;
 mod sweep;
 mod sweepers;
 mod termination;
+mod verdict_events;
 
 use std::time::Duration;
 
