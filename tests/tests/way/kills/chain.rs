@@ -16,7 +16,7 @@ use lazaret_tests::{
     wait::until_true,
 };
 
-use super::{Point, Way, killer::Killer, log_watch::LogWatch};
+use super::{Way, killer::Killer, log_watch::LogWatch, points::Point};
 
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -44,18 +44,16 @@ impl Chain {
         Ok(Self { way, station, proxies, sessions, worker, expected: Vec::new() })
     }
 
-    /// One object's way without a fault: its requests, and its writes to SQLite's log.
-    pub(super) async fn undisturbed(&mut self) -> Result<(Vec<Request>, usize)> {
-        // The first object of a worker meets statements that are not prepared yet, and sessions not yet begun.
-        let watch = self.watch(usize::MAX)?;
+    /// The requests of one object's way without a fault.
+    pub(super) async fn undisturbed(&mut self) -> Result<Vec<Request>> {
         let created = self.create().await?;
         self.proxies.faults.restart();
-        let before = watch.as_ref().map_or(0, LogWatch::writes);
         self.upload(&created).await?;
-        self.settled(&created).await?;
-        let requests = self.proxies.faults.seen();
-        let writes = watch.map_or(0, |watch| watch.writes() - before);
-        Ok((requests, writes))
+        until_true("the object's way is over", SETTLED_WITHIN, async || {
+            Ok(self.is_over(&created).await? && self.is_acknowledged())
+        })
+        .await?;
+        Ok(self.proxies.faults.seen())
     }
 
     /// Kills the worker at a point of the next object's way and lets another one go on. False: the way was over before.
@@ -77,7 +75,7 @@ impl Chain {
         }
         self.upload(&created).await?;
         until_true("the worker is killed, or the object's way is over", SETTLED_WITHIN, async || {
-            Ok(killer.has_killed() || self.is_over(&created).await?)
+            Ok(killer.has_killed() || self.is_acknowledged() && self.is_over(&created).await?)
         })
         .await?;
         let was_killed = killer.disarm();
@@ -88,7 +86,7 @@ impl Chain {
             self.worker.kill()?;
             let name = format!("worker-{}", self.expected.len());
             self.worker = self.station.start_worker(&name, self.station.listen)?;
-            self.settled(&created).await?;
+            self.goes_on(&created).await?;
         }
         Ok(was_killed)
     }
@@ -118,28 +116,27 @@ impl Chain {
         direct::upload(&self.station, created, upload).await
     }
 
-    async fn settled(&self, created: &Created) -> Result<()> {
-        let what = format!("the way of {} is over", created.upload_id);
-        until_true(&what, SETTLED_WITHIN, async || self.is_over(created).await).await
+    /// The new worker consumes, and the object's way is over.
+    async fn goes_on(&self, created: &Created) -> Result<()> {
+        let what = format!("the way of {} is over after a restart", created.upload_id);
+        until_true(&what, SETTLED_WITHIN, async || Ok(self.is_consuming() && self.is_over(created).await?)).await
     }
 
-    /// Settled, the original gone, the message acknowledged.
+    fn is_consuming(&self) -> bool {
+        let consumes = |what: &str| matches!(what, "AmazonSQS.ReceiveMessage" | "basic.consume");
+        self.proxies.faults.seen().iter().any(|request| consumes(&request.what))
+    }
+
+    /// Published, the original gone, no message waiting.
     async fn is_over(&self, created: &Created) -> Result<bool> {
         let session = self.sessions.get(created.upload_id.parse()?).await?.context("a session is gone")?;
         let settled = session.state.name() == StateName::Published && session.original_deleted_at.is_some();
-        Ok(settled && self.is_acknowledged() && self.station.queue.left().await? == (0, 0))
+        Ok(settled && self.station.queue.left().await? == (0, 0))
     }
 
     /// RabbitMQ does not tell what a consumer holds; the proxy saw the acknowledgement.
     fn is_acknowledged(&self) -> bool {
         self.way.bus == Bus::Sqs || self.proxies.faults.seen().iter().any(|request| request.what == "basic.ack")
-    }
-
-    fn watch(&self, nth: usize) -> Result<Option<LogWatch>> {
-        match self.way.database {
-            Database::Sqlite => Ok(Some(LogWatch::start(&self.station.database(), nth, || {})?)),
-            Database::Postgres => Ok(None),
-        }
     }
 
     fn watch_for(&self, nth: usize, killer: &Killer) -> Result<LogWatch> {

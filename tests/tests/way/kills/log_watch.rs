@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -20,10 +20,9 @@ use rustix::{
 /// How long the end of a watch may take.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// Counts writes until dropped.
+/// Watches until dropped.
 #[derive(Debug)]
 pub(super) struct LogWatch {
-    writes: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,14 +33,10 @@ impl LogWatch {
         let log = PathBuf::from(format!("{}-wal", database.display()));
         let events = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         add_watch(&events, &log, WatchFlags::MODIFY).with_context(|| format!("no log {}", log.display()))?;
-        let (writes, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let (count, stop) = (Arc::clone(&writes), Arc::clone(&ended));
-        let thread = thread::spawn(move || watch(&events, &count, &stop, nth, then));
-        Ok(Self { writes, ended, thread: Some(thread) })
-    }
-
-    pub(super) fn writes(&self) -> usize {
-        self.writes.load(Ordering::SeqCst)
+        let ended = Arc::<AtomicBool>::default();
+        let stop = Arc::clone(&ended);
+        let thread = thread::spawn(move || watch(&events, &stop, nth, then));
+        Ok(Self { ended, thread: Some(thread) })
     }
 }
 
@@ -54,9 +49,9 @@ impl Drop for LogWatch {
     }
 }
 
-fn watch(events: &OwnedFd, count: &AtomicUsize, stop: &AtomicBool, nth: usize, then: impl FnOnce()) {
+fn watch(events: &OwnedFd, stop: &AtomicBool, nth: usize, then: impl FnOnce()) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut then = Some(then);
+    let (mut then, mut writes) = (Some(then), 0);
     while !stop.load(Ordering::SeqCst) {
         let mut ready = [PollFd::new(events, PollFlags::IN)];
         if !poll(&mut ready, Some(&LOOK_EVERY)).is_ok_and(|ready| ready > 0) {
@@ -64,7 +59,8 @@ fn watch(events: &OwnedFd, count: &AtomicUsize, stop: &AtomicBool, nth: usize, t
         }
         let mut reader = Reader::new(events, &mut buffer);
         while reader.next().is_ok() {
-            if count.fetch_add(1, Ordering::SeqCst) + 1 >= nth
+            writes += 1;
+            if writes >= nth
                 && let Some(then) = then.take()
             {
                 then();
