@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 pub use dead_letters::AmqpDeadLetters;
 pub use settings::AmqpSettings;
-pub use topology::{Declared, declare};
+pub use topology::{Declared, Topology, declare, look};
 
 use held::{Held, Taken};
 use session::{Session, Subscription};
@@ -105,31 +105,21 @@ impl AmqpQueue {
     }
 
     /// A settlement that did not reach the broker hurts nobody: the message comes again, and its effect is durable.
-    fn say(&self, what: &'static str, settled: lapin::Result<bool>) {
+    fn say(&self, what: &'static str, settled: Result<bool, Failure>) {
         let queue = &self.place.queue;
         match settled {
             Ok(true) => {}
             Ok(false) => warn!(queue, "the channel ended before it could {what}; the message comes again"),
-            Err(error) => {
-                let error = Failure::broken(&error).to_string();
-                warn!(queue, error, "the channel ended as it was to {what}; the message may come again");
+            Err(failure) => {
+                let error = failure.to_string();
+                warn!(queue, error, "the broker did not answer as it was to {what}; the message may come again");
             }
         }
     }
 
     async fn settle(&self, tag: &DeliveryTag) {
         if let Some(taken) = self.held.remove(tag) {
-            let acknowledged = within(async { Ok(taken.acknowledge().await) }).await;
-            match acknowledged {
-                Ok(acknowledged) => self.say("acknowledge a message", acknowledged),
-                Err(failure) => {
-                    let error = failure.to_string();
-                    warn!(
-                        queue = self.place.queue,
-                        error, "an acknowledgement was not answered; the message may come again"
-                    );
-                }
-            }
+            self.say("acknowledge a message", taken.acknowledge().await);
         }
     }
 
@@ -234,7 +224,8 @@ impl Queue for AmqpQueue {
         None
     }
 
-    /// Declares what is missing, as the first receive does. Whether we may read shows at the first receive only.
+    /// One question while the queue is there. Where it is not, what is missing is declared as the first receive does, for
+    /// nobody receives until this succeeds. Whether we may read shows at the first receive only.
     async fn check(&self) -> Result<(), QueueError> {
         let checked = within(async {
             let mut slot = self.session.lock().await;
@@ -243,6 +234,7 @@ impl Queue for AmqpQueue {
                 *slot = Some(session);
             }
             match slot.as_ref() {
+                Some(session) if topology::queue_is_there(&session.connection, &self.place.queue).await? => Ok(()),
                 Some(session) => topology::ensure(&session.connection, &self.place).await.map(drop),
                 None => Err(Failure::unavailable("not connected")),
             }

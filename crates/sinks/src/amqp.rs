@@ -39,7 +39,7 @@ impl fmt::Debug for AmqpSinkSettings {
 }
 
 /// Publishes each event to an exchange, persistent, and waits until the broker has confirmed it. An event that no queue
-/// would get is refused. The events arrive in the order in which they are delivered here.
+/// would get is refused. One that is delivered after another was arrives after it.
 #[derive(Debug)]
 pub struct AmqpSink {
     name: String,

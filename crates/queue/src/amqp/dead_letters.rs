@@ -84,7 +84,7 @@ impl AmqpDeadLetters {
             return Err(Failure::unavailable("the connection that held this dead letter has ended: it comes again"));
         };
         let properties = message::copied(&taken.properties, None);
-        let message = Message { exchange: "", routing_key: &self.place.queue, properties, body: &taken.body };
+        let message = Message { exchange: "", routing_key: &self.place.queue, properties, body: &letter.body };
         if let Err(failure) = self.publisher.publish(message).await {
             desk.held.insert(letter.tag.clone(), taken);
             return Err(failure);
@@ -103,13 +103,15 @@ impl Desk {
 
     async fn get(&mut self, queue: &str) -> Result<Option<DeadLetter>, Failure> {
         let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await;
-        let Some(got) = got.map_err(|error| Failure::answered(&error))? else { return Ok(None) };
+        let Some(mut got) = got.map_err(|error| Failure::answered(&error))? else { return Ok(None) };
         let tag = self.origin.tag(got.delivery.delivery_tag);
+        // The letter alone has the body: whoever looks at many does not keep them all.
+        let body = std::mem::take(&mut got.delivery.data);
         let taken = Taken::new(got.delivery, self.origin.clone());
         let letter = DeadLetter {
             tag: tag.clone(),
-            message_id: message::message_id(&taken.properties, &taken.body),
-            body: taken.body.clone(),
+            message_id: message::message_id(&taken.properties, &body),
+            body,
             attributes: message::attributes(&taken.properties),
             reason: message::reason(&taken.properties),
         };
@@ -129,8 +131,7 @@ impl DeadLetterQueue for AmqpDeadLetters {
         let Some(desk) = slot.as_mut().filter(|desk| desk.is_alive()) else { return Ok(()) };
         for tag in tags {
             if let Some(taken) = desk.held.remove(tag) {
-                let given_back = within(async { taken.requeue().await.map_err(|error| Failure::broken(&error)) });
-                given_back.await.map_err(self.place.error("take dead letters back"))?;
+                taken.requeue().await.map_err(self.place.error("take dead letters back"))?;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use lapin::{
     Acker, BasicProperties, Channel,
     options::{BasicAckOptions, BasicNackOptions, BasicQosOptions},
 };
+use lazaret_amqp::{Failure, within};
 use lazaret_core::ports::{Delivery, DeliveryTag};
 use tokio::time::Instant;
 
@@ -63,21 +64,29 @@ impl Taken {
     }
 
     /// Acknowledges, and waits until the broker has read it. False: it comes again.
-    pub(super) async fn acknowledge(&self) -> lapin::Result<bool> {
-        if !self.acker.ack(BasicAckOptions::default()).await? {
-            return Ok(false);
-        }
-        // An acknowledgement has no answer. A channel works in order, so the answer to what follows is one; the prefetch
-        // is what it was.
-        let Some(channel) = self.origin.channel.upgrade() else { return Ok(false) };
-        channel.basic_qos(self.origin.prefetch, BasicQosOptions::default()).await?;
-        Ok(true)
+    pub(super) async fn acknowledge(&self) -> Result<bool, Failure> {
+        settled(async {
+            if !self.acker.ack(BasicAckOptions::default()).await? {
+                return Ok(false);
+            }
+            // An acknowledgement has no answer. A channel works in order, so the answer to what follows is one; the
+            // prefetch is what it was.
+            let Some(channel) = self.origin.channel.upgrade() else { return Ok(false) };
+            channel.basic_qos(self.origin.prefetch, BasicQosOptions::default()).await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Gives the delivery back at once. False: it was given back already.
-    pub(super) async fn requeue(&self) -> lapin::Result<bool> {
-        self.acker.nack(BasicNackOptions { requeue: true, multiple: false }).await
+    pub(super) async fn requeue(&self) -> Result<bool, Failure> {
+        settled(self.acker.nack(BasicNackOptions { requeue: true, multiple: false })).await
     }
+}
+
+/// A broker that reads no more keeps nobody who settles a delivery.
+async fn settled(settling: impl Future<Output = lapin::Result<bool>>) -> Result<bool, Failure> {
+    within(async { settling.await.map_err(|error| Failure::broken(&error)) }).await
 }
 
 impl Held {

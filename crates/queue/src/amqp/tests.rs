@@ -90,6 +90,22 @@ async fn what_is_missing_is_declared_and_what_is_there_is_used_as_it_is() {
 }
 
 #[tokio::test]
+async fn looking_changes_nothing_and_a_check_asks_little() {
+    let rig = Rig::new();
+    let before = look(&rig.settings).await.unwrap();
+    assert_eq!((before.there.len(), before.missing.len()), (0, 7), "{before:?}");
+    assert_eq!(look(&rig.settings).await.unwrap(), before);
+    let queue = rig.queue();
+    queue.check().await.unwrap();
+    let declared = look(&rig.settings).await.unwrap();
+    assert_eq!((declared.there.len(), declared.missing.len()), (7, 0), "{declared:?}");
+    let retry = rig.named(".retry.5s");
+    rig::delete(&rig.connection().await, &retry).await;
+    queue.check().await.unwrap();
+    assert_eq!(look(&rig.settings).await.unwrap().missing, [format!("queue {retry}")], "a check declared something");
+}
+
+#[tokio::test]
 async fn headers_and_ids_go_the_whole_way() {
     let rig = Rig::new();
     let queue = rig.queue();

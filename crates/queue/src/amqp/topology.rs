@@ -32,6 +32,39 @@ pub struct Declared {
     pub made: Vec<String>,
 }
 
+/// What a queue has beside it, and what it lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// What is there.
+    pub there: Vec<String>,
+    /// What is missing.
+    pub missing: Vec<String>,
+}
+
+/// Looks for the queue, its dead-letter exchange and queue, and its retry queues. Nothing is changed.
+pub async fn look(settings: &AmqpSettings) -> Result<Topology, QueueError> {
+    let place = Place::new(settings)?;
+    let found = within(async {
+        let connection = place.broker.connect(&format!("looking at {}", place.queue)).await?;
+        let mut found = Topology::default();
+        let exchange = exchange_is_there(&connection, &place.dead_letter_exchange).await?;
+        found.file(exchange, format!("exchange {}", place.dead_letter_exchange));
+        let retries = RETRY_CLASSES.iter().map(|(_, class)| format!("{}.retry.{class}", place.queue));
+        for name in [place.dead_letter_queue.clone(), place.queue.clone()].into_iter().chain(retries) {
+            found.file(queue_is_there(&connection, &name).await?, format!("queue {name}"));
+        }
+        Ok(found)
+    });
+    found.await.map_err(place.error("say what it has"))
+}
+
+impl Topology {
+    fn file(&mut self, is_there: bool, shown: String) {
+        let names = if is_there { &mut self.there } else { &mut self.missing };
+        names.push(shown);
+    }
+}
+
 /// Declares what is missing of the queue, its dead-letter exchange and queue, and its retry queues. What is there is not
 /// touched, whatever its kind. Where all is there, no permission to configure is needed.
 pub async fn declare(settings: &AmqpSettings) -> Result<Declared, QueueError> {
@@ -100,18 +133,23 @@ async fn ensure_queue(
 
 async fn ensure_exchange(connection: &Connection, name: &str, declared: &mut Declared) -> Result<bool, Failure> {
     let shown = format!("exchange {name}");
-    let declare = async |passive: bool| {
-        let channel = connection.create_channel().await?;
-        let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(name.into(), ExchangeKind::Direct, options, FieldTable::default()).await
-    };
-    if there(declare(true).await)? {
+    if exchange_is_there(connection, name).await? {
         declared.existed.push(shown);
         return Ok(false);
     }
-    declare(false).await.map_err(|error| Failure::answered(&error))?;
+    declare_exchange(connection, name, false).await.map_err(|error| Failure::answered(&error))?;
     declared.made.push(shown);
     Ok(true)
+}
+
+async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, Failure> {
+    there(declare_exchange(connection, name, true).await)
+}
+
+async fn declare_exchange(connection: &Connection, name: &str, passive: bool) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(name.into(), ExchangeKind::Direct, options, FieldTable::default()).await
 }
 
 async fn bind(connection: &Connection, place: &Place) -> Result<(), Failure> {
