@@ -96,9 +96,10 @@ pub fn sqs_client(url: &str) -> aws_sdk_sqs::Client {
 /// A free address on loopback.
 pub fn free_address() -> Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(61);
+    // Far from those of a process that was started just before.
+    let start = std::process::id().wrapping_mul(0x9E37_79B1);
     for _ in 0..PORTS {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let offset = (start % PORTS + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
         let port = u16::try_from(FIRST_PORT + offset)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {

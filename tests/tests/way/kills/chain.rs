@@ -65,7 +65,7 @@ impl Chain {
         match point {
             Point::Before(nth) => {
                 let killer = killer.clone();
-                self.proxies.faults.at(nth, Fault::before(move || killer.kill()));
+                self.proxies.faults.on(nth, not_to_the_database, Fault::before(move || killer.kill()));
             }
             Point::After(nth) => {
                 let killer = killer.clone();
@@ -146,4 +146,10 @@ impl Chain {
             killer.kill();
         })
     }
+}
+
+/// A statement that did not come and the one before it whose answer did not come leave the same database behind: the
+/// latter are all tried.
+fn not_to_the_database(request: &Request) -> bool {
+    request.proxy != "database"
 }

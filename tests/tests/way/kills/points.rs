@@ -8,7 +8,7 @@ use std::{
 /// When the worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Point {
-    /// Before the server sees the n-th request.
+    /// Before the server sees the n-th request to anything but the database.
     Before(usize),
     /// After the n-th request had its effect, before its answer comes.
     After(usize),
@@ -23,13 +23,18 @@ impl Point {
         }
     }
 
-    const fn is_write(self) -> bool {
-        matches!(self, Self::Write(_))
+    const fn is_alike(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Before(_), Self::Before(_)) | (Self::After(_), Self::After(_)) | (Self::Write(_), Self::Write(_))
+        )
     }
 }
 
 /// So many numbers in a row must lie beyond the end: two ways differ by a poll or two, and every chain is to have work.
 const BEYOND: usize = 5;
+
+const KINDS: [fn(usize) -> Point; 3] = [Point::Before, Point::After, Point::Write];
 
 /// What a chain is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +60,16 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// The highest point at which a worker was killed.
-    fn reached(&self, writes: bool) -> usize {
-        let numbers = self.killed.iter().filter(|point| point.is_write() == writes).map(|point| point.number());
-        numbers.max().unwrap_or(0)
+    fn killed_like(&self, kind: fn(usize) -> Point) -> impl Iterator<Item = usize> {
+        self.killed.iter().filter(move |point| point.is_alike(kind(0))).map(|point| point.number())
     }
 
     fn candidates(&self) -> impl Iterator<Item = Point> {
-        let requests = (1..=self.reached(false) + BEYOND).flat_map(|nth| [Point::Before(nth), Point::After(nth)]);
-        let writes = if self.with_writes { self.reached(true) + BEYOND } else { 0 };
-        requests.chain((1..=writes).map(Point::Write))
+        let kinds = if self.with_writes { &KINDS[..] } else { &KINDS[..2] };
+        kinds.iter().flat_map(|kind| {
+            let reached = self.killed_like(*kind).max().unwrap_or(0);
+            (1..=reached + BEYOND).map(*kind)
+        })
     }
 }
 
@@ -100,11 +105,10 @@ impl Points {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many kills there were: at requests, at writes; and the last request of all.
-    pub(super) fn tally(&self) -> (usize, usize, usize) {
+    /// How many kills there were: before requests, after requests, at writes.
+    pub(super) fn tally(&self) -> [usize; 3] {
         let ledger = self.ledger();
-        let writes = ledger.killed.iter().filter(|point| point.is_write()).count();
-        (ledger.killed.len() - writes, writes, ledger.reached(false))
+        KINDS.map(|kind| ledger.killed_like(kind).count())
     }
 }
 
@@ -114,16 +118,20 @@ mod tests {
 
     #[test]
     fn points_go_on_until_the_way_is_over() {
-        let (points, requests, writes) = (Points::new(true), 20, 7);
+        let (points, before, after, writes) = (Points::new(true), 9, 20, 7);
         let mut taken = 0;
         while let Next::Point(point) = points.take() {
             taken += 1;
-            let end = if matches!(point, Point::Write(_)) { writes } else { requests };
+            let end = match point {
+                Point::Before(_) => before,
+                Point::After(_) => after,
+                Point::Write(_) => writes,
+            };
             points.tried(point, point.number() <= end);
         }
         assert_eq!(points.take(), Next::Over);
-        assert_eq!(points.tally(), (2 * requests, writes, requests));
-        assert_eq!(taken, 2 * (requests + BEYOND) + writes + BEYOND);
+        assert_eq!(points.tally(), [before, after, writes]);
+        assert_eq!(taken, before + after + writes + 3 * BEYOND);
     }
 
     #[test]
