@@ -28,7 +28,7 @@ use crate::{detect::DetectError, metrics, publish::PublishError, station::Statio
 use attempt::Attempt;
 use desk::Desk;
 
-pub(crate) use clean_up::{Copies, clean_up, delete_all_versions};
+pub(crate) use clean_up::{Copies, clean_up, delete_all_versions, stray_copies, withdraw_copy};
 
 /// Takes objects along their way.
 #[derive(Debug, Clone)]

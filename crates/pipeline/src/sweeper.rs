@@ -3,6 +3,8 @@
 //! Everything is asked again right before it is done, on the session database's clock, and every step may be repeated: any
 //! number of sweepers and workers may run at once.
 
+mod late_copies;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -38,6 +40,8 @@ pub enum SweptWhat {
     ExpiredSession,
     /// A session whose event was lost although its object is there: now `finalized`.
     RecoveredSession,
+    /// A published copy that came after its session was settled, and that the session does not name.
+    LateCopy,
     /// The quarantined original of a settled session.
     Original,
     /// An object that no session asked for, or a late write under a key that is done.
@@ -48,14 +52,21 @@ pub enum SweptWhat {
 
 impl SweptWhat {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::ExpiredSession, Self::RecoveredSession, Self::Original, Self::Orphan, Self::MultipartUpload];
+    pub const ALL: [Self; 6] = [
+        Self::ExpiredSession,
+        Self::RecoveredSession,
+        Self::LateCopy,
+        Self::Original,
+        Self::Orphan,
+        Self::MultipartUpload,
+    ];
 
     /// The label in metrics and tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ExpiredSession => "expired-session",
             Self::RecoveredSession => "recovered-session",
+            Self::LateCopy => "late-copy",
             Self::Original => "original",
             Self::Orphan => "orphan",
             Self::MultipartUpload => "multipart-upload",
@@ -145,6 +156,8 @@ impl Sweeper {
         let (station, grace, open) = (&*self.station, self.grace, HashMap::new());
         let mut pass = Pass { station, grace, now, dry_run, report, first_error: None, open };
         pass.overdue_sessions().await?;
+        // Before the originals, whose clean-up would withdraw copies without a word.
+        pass.late_copies().await?;
         pass.originals().await?;
         pass.orphans().await?;
         pass.multipart_uploads().await?;
@@ -216,9 +229,11 @@ impl Pass<'_> {
         let moved = self.dry_run
             || match what {
                 SweptWhat::RecoveredSession => self.recover(session).await?,
-                SweptWhat::ExpiredSession | SweptWhat::Original | SweptWhat::Orphan | SweptWhat::MultipartUpload => {
-                    self.expire(session).await?
-                }
+                SweptWhat::ExpiredSession
+                | SweptWhat::LateCopy
+                | SweptWhat::Original
+                | SweptWhat::Orphan
+                | SweptWhat::MultipartUpload => self.expire(session).await?,
             };
         if moved {
             self.record(what, &session.bucket, key, Some(session.upload_id));

@@ -15,11 +15,15 @@ use crate::{
     error::{NoAnswer, corrupt, failed},
 };
 
-const SQLITE: [&str; 2] = [
+const SQLITE: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_sessions.sql"),
     include_str!("../migrations/sqlite/0002_outbox_by_session.sql"),
+    include_str!("../migrations/sqlite/0003_contested_sessions.sql"),
 ];
-const POSTGRES: [&str; 1] = [include_str!("../migrations/postgres/0001_sessions.sql")];
+const POSTGRES: [&str; 2] = [
+    include_str!("../migrations/postgres/0001_sessions.sql"),
+    include_str!("../migrations/postgres/0002_contested_sessions.sql"),
+];
 
 /// What programs that migrate one PostgreSQL database agree on: "lazaret" in ASCII.
 const ADVISORY_LOCK: i64 = 0x006c_617a_6172_6574;

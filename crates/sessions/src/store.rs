@@ -193,6 +193,15 @@ impl SessionStore for SqlSessionStore {
         sweep::removable(self.call("list removable originals").await?, retain_rejected, limit).await
     }
 
+    async fn contested(
+        &self,
+        within: Duration,
+        after: Option<&Session>,
+        limit: u32,
+    ) -> Result<Vec<Session>, SessionStoreError> {
+        sweep::contested(self.call("list contested sessions").await?, within, after, limit).await
+    }
+
     async fn record_orphan(&self, event: &ObjectEvent) -> Result<(), SessionStoreError> {
         sweep::record_orphan(self.write("record an orphan").await?, event).await
     }

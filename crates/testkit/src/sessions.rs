@@ -82,6 +82,8 @@ pub async fn conforms(make: impl AsyncFn() -> Result<Arc<dyn SessionStore>>) -> 
         sweeping::expired_session_has_no_worker,
         sweeping::removable_by_state,
         sweeping::deleted_original_is_remembered_once,
+        sweeping::contested_by_its_attempts,
+        sweeping::contested_in_pages_until_it_is_over,
         sweeping::orphans_are_remembered_once,
         outbox::items_go_to_one_claimer,
         outbox::claims_run_out,

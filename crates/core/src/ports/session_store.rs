@@ -257,6 +257,15 @@ pub trait SessionStore: Send + Sync {
     /// expired ones at once, rejected ones after `retain_rejected`.
     async fn removable(&self, retain_rejected: Duration, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
 
+    /// Up to `limit` settled sessions that have an attempt without a commit and that changed their state less than `within`
+    /// ago, the longest settled first; `after` is the last one seen. What such an attempt began may take effect late.
+    async fn contested(
+        &self,
+        within: Duration,
+        after: Option<&Session>,
+        limit: u32,
+    ) -> Result<Vec<Session>, SessionStoreError>;
+
     /// Remembers an object that no session asked for. Repeating it changes nothing.
     async fn record_orphan(&self, event: &ObjectEvent) -> Result<(), SessionStoreError>;
 

@@ -65,27 +65,45 @@ pub(crate) async fn clean_up(
 
 /// Deletes every published copy of the session's object but the one its state names.
 pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Result<(), PassageError> {
+    for copy in stray_copies(station, session).await? {
+        if !withdraw_copy(station, session, &copy).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The published copies of the session's object but for the one its state names: a few, for each is of an attempt.
+pub(crate) async fn stray_copies(station: &Station, session: &Session) -> Result<Vec<ObjectKey>, PassageError> {
     let bucket = &station.settings.published_bucket;
     let text = format!("{}{}/", station.settings.published_prefix, session.object_id);
     let prefix: Prefix =
         text.parse().map_err(|error| PassageError::Unsound(format!("copies cannot be listed: {error}")))?;
     let kept = session.state.published().map(|object| object.key.as_key());
-    let mut from = None;
+    let (mut stray, mut from) = (Vec::new(), None);
     loop {
         let page = station.store.list(bucket, &prefix, ListFrom::page(from.as_deref())).await?;
-        for copy in page.items.iter().filter(|copy| Some(&copy.key) != kept) {
-            // A held session may have been released meanwhile: then the copy belongs to a newer attempt.
-            let now = station.sessions.get(session.upload_id).await?;
-            if now.is_none_or(|now| now.updated_at != session.updated_at) {
-                return Ok(());
-            }
-            delete_all_versions(station, bucket, &copy.key).await?;
-        }
+        stray.extend(page.items.into_iter().map(|copy| copy.key).filter(|key| Some(key) != kept));
         match page.next {
             Some(next) => from = Some(next),
-            None => return Ok(()),
+            None => return Ok(stray),
         }
     }
+}
+
+/// Deletes a stray copy with all its versions. False: the session is not as it was seen, so nothing is deleted. A held one
+/// that was released meanwhile may have a newer attempt, and the copy be its own.
+pub(crate) async fn withdraw_copy(
+    station: &Station,
+    session: &Session,
+    copy: &ObjectKey,
+) -> Result<bool, PassageError> {
+    let now = station.sessions.get(session.upload_id).await?;
+    if now.is_none_or(|now| now.updated_at != session.updated_at) {
+        return Ok(false);
+    }
+    delete_all_versions(station, &station.settings.published_bucket, copy).await?;
+    Ok(true)
 }
 
 /// Deletes the object under a key with all its versions.

@@ -144,6 +144,7 @@ faulty!(SessionStore, || SessionStoreError::Unavailable { action: "be struck", s
     fn overdue(limit: u32) -> Result<Vec<Session>, SessionStoreError>;
     fn expire(seen: &Session) -> Result<bool, SessionStoreError>;
     fn removable(retain_rejected: Duration, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
+    fn contested(within: Duration, after: Option<&Session>, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
     fn record_orphan(event: &ObjectEvent) -> Result<(), SessionStoreError>;
     fn record_orphan_swept(bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
     fn request_processing(id: UploadId) -> Result<bool, SessionStoreError>;

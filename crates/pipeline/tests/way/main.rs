@@ -6,6 +6,7 @@ mod attempts;
 mod deliveries;
 mod faults;
 mod faulty;
+mod late_copies;
 mod outages;
 mod overwrites;
 mod poison;

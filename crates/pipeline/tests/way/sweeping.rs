@@ -51,19 +51,26 @@ async fn each_kind_is_swept_and_a_dry_run_changes_nothing() {
     let lost_event = rig.overdue().await;
     rig.put(&lost_event, b"plain words");
     let (rejected, event) = rig.upload(&eicar(), "note.txt", "text/plain").await;
+    // An attempt that nobody knows the end of, and what it may have left.
+    let dead = WorkerId::new("dead");
+    rig.sessions.begin_attempt(rejected.upload_id, &dead, Duration::ZERO, 3, true).await.unwrap();
     rig.pass(&event).await.unwrap();
+    rig.store.put(PUBLISHED, &format!("published/{}/digest", rejected.object_id), b"a late copy");
     rig.store.put(BUCKET, "quarantine/nobody", b"an orphan of 1970");
     rig.store.begin_upload(BUCKET, "quarantine/nobody-either");
     let expected = [
         SweptWhat::ExpiredSession,
         SweptWhat::RecoveredSession,
+        SweptWhat::LateCopy,
         SweptWhat::Original,
         SweptWhat::Orphan,
         SweptWhat::MultipartUpload,
     ];
     let before = rig.store.keys(BUCKET);
     assert_eq!(kinds(&rig.sweep(true).await), expected);
+    assert!(SweptWhat::ALL.iter().all(|what| expected.contains(what)), "a kind is not tried");
     assert_eq!(rig.store.keys(BUCKET), before);
+    assert_eq!(rig.copies().len(), 1);
     assert_eq!(rig.is(&never_used).await, StateName::Created);
     assert_eq!(rig.store.calls(Operation::Delete) + rig.store.calls(Operation::AbortUpload), 0);
 
@@ -75,6 +82,7 @@ async fn each_kind_is_swept_and_a_dry_run_changes_nothing() {
     assert_eq!(rig.is(&lost_event).await, StateName::Finalized);
     assert!(rig.has(&lost_event) && !rig.has(&rejected));
     assert_eq!(rig.store.keys(BUCKET), [lost_event.key.to_string()]);
+    assert!(rig.copies().is_empty());
     assert!(rig.session(&rejected).await.original_deleted_at.is_some());
     assert_eq!(kinds(&rig.sweep(false).await), []);
 }

@@ -55,6 +55,28 @@ pub(super) async fn removable(
     sessions(&call.rows(query).await?)
 }
 
+pub(super) async fn contested(
+    mut call: Call,
+    within: Duration,
+    after: Option<&Session>,
+    limit: u32,
+) -> Result<Vec<Session>, SessionStoreError> {
+    let since_ms = call.now_ms().await?.saturating_sub(milliseconds(within));
+    // To the letter as in the partial index `sessions_contested`, else SQLite does not use it. What is not settled has no
+    // fence yet, or is finalized.
+    let query = sqlx::query(
+        "select * from sessions where fence > 0 and state <> 'finalized' \
+         and (fence > 1 or state not in ('published', 'revoked')) and updated_at_ms > $1 and (updated_at_ms, upload_id) > ($2, $3) \
+         and exists (select 1 from attempts where attempts.upload_id = sessions.upload_id \
+         and (attempts.result is null or attempts.result <> 'committed')) order by updated_at_ms, upload_id limit $4",
+    )
+    .bind(since_ms)
+    .bind(after.map_or(since_ms, |session| session.updated_at.as_millisecond()))
+    .bind(after.map(|session| session.upload_id.to_string()).unwrap_or_default())
+    .bind(i64::from(limit));
+    sessions(&call.rows(query).await?)
+}
+
 fn sessions(rows: &[AnyRow]) -> Result<Vec<Session>, SessionStoreError> {
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
 }

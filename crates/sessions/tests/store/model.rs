@@ -244,6 +244,8 @@ async fn run(store: &dyn SessionStore, due: bool, steps: &[Step]) -> Result<()> 
     let history = store.history(session.upload_id).await?;
     ensure!(history.audit.len() == model.changes + 1, "{:?} for {model:?}", history.audit);
     ensure!(history.audit.windows(2).all(|pair| pair[1].from == Some(pair[0].to)), "{:?}", history.audit);
+    let contested = model.settled() && model.ended.iter().any(|result| *result != Some("committed"));
+    ensure!(store.contested(LONG, None, u32::MAX).await?.contains(&session) == contested, "{session:?} for {model:?}");
     let ended: Vec<_> = history.attempts.iter().map(|attempt| attempt.result.as_deref()).collect();
     ensure!(ended == model.ended, "{ended:?} for {model:?}");
     for (kind, expected) in [(OutboxKind::Verdict, model.verdict_items), (OutboxKind::Process, model.process_items)] {

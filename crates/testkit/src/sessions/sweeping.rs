@@ -9,7 +9,9 @@ use lazaret_core::{
 };
 use uuid::Uuid;
 
-use super::{LONG, OVER, SHORT, begin, commit, created, hold, now_is, overdue, publish, reject, settled, until};
+use super::{
+    LONG, OVER, SHORT, begin, commit, created, hold, now_is, overdue, publish, reject, settled, until, worker,
+};
 
 /// Only unsettled sessions whose time is over, the longest overdue first.
 pub async fn overdue_by_its_own_clock(store: &dyn SessionStore) -> Result<()> {
@@ -122,6 +124,82 @@ pub async fn deleted_original_is_remembered_once(store: &dyn SessionStore) -> Re
     store.record_original_deleted(id).await?;
     ensure!(now_is(store, id).await? == first);
     ensure!(store.record_original_deleted(UploadId::from_uuid(Uuid::now_v7())).await.is_err());
+    Ok(())
+}
+
+/// Contested is what is settled and has an attempt that did not commit, whatever came of it and whoever settled.
+pub async fn contested_by_its_attempts(store: &dyn SessionStore) -> Result<()> {
+    for settlement in [publish()?, reject()?, hold()?] {
+        settled(store, &settlement).await?;
+    }
+    let twice = settled(store, &hold()?).await?.upload_id;
+    store.release(twice, "alice").await?;
+    let (_, fence) = begin(store, twice, LONG).await?;
+    commit(store, twice, fence, &publish()?).await?;
+    let never_tried = overdue(store).await?;
+    ensure!(store.expire(&never_tried).await?);
+    begin(store, created(store).await?.upload_id, OVER).await?;
+    ensure!(store.contested(LONG, None, 10).await?.is_empty(), "every attempt committed, or nothing is settled");
+
+    let mut expected = Vec::new();
+    for (end, settlement) in [(0, publish()?), (1, reject()?), (2, hold()?)] {
+        let id = created(store).await?.upload_id;
+        let (_, fence) = begin(store, id, OVER).await?;
+        match end {
+            0 => {}
+            1 => store.give_back(id, fence, "draining").await?,
+            _ => store.fail_attempt(id, fence, "no answer").await?,
+        }
+        let (_, fence) = begin(store, id, LONG).await?;
+        ensure!(store.contested(LONG, None, 10).await? == expected, "it is not settled");
+        expected.push(commit(store, id, fence, &settlement).await?);
+    }
+    // Settled by nobody's commit, under the first fence.
+    let expired = overdue(store).await?.upload_id;
+    let (seen, _) = begin(store, expired, OVER).await?;
+    ensure!(store.expire(&seen).await?);
+    expected.push(now_is(store, expired).await?);
+    let exhausted = created(store).await?.upload_id;
+    begin(store, exhausted, OVER).await?;
+    store.begin_attempt(exhausted, &worker(), LONG, 1, true).await?;
+    expected.push(now_is(store, exhausted).await?);
+    // In the same millisecond they are in the order of their ids.
+    expected.sort_by_key(|session| (session.updated_at, session.upload_id));
+    let found = store.contested(LONG, None, 10).await?;
+    ensure!(found == expected, "{found:?} instead of {expected:?}");
+
+    store.release(exhausted, "alice").await?;
+    expected.retain(|session| session.upload_id != exhausted);
+    ensure!(store.contested(LONG, None, 10).await? == expected, "a released session is not settled");
+    Ok(())
+}
+
+/// Page by page, the longest settled first, and no more once `within` has passed.
+pub async fn contested_in_pages_until_it_is_over(store: &dyn SessionStore) -> Result<()> {
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        let id = created(store).await?.upload_id;
+        begin(store, id, OVER).await?;
+        let (_, fence) = begin(store, id, LONG).await?;
+        expected.push(commit(store, id, fence, &reject()?).await?);
+    }
+    expected.sort_by_key(|session| (session.updated_at, session.upload_id));
+    let mut seen = Vec::new();
+    loop {
+        let page = store.contested(LONG, seen.last(), 2).await?;
+        ensure!(page.len() <= 2 && seen.len() <= expected.len(), "{page:?} after {seen:?}");
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page);
+    }
+    ensure!(seen == expected, "{seen:?} instead of {expected:?}");
+    until("nothing can come late any more", async || {
+        Ok(store.contested(SHORT, None, 10).await?.is_empty().then_some(()))
+    })
+    .await?;
+    ensure!(store.contested(SHORT, expected.first(), 10).await?.is_empty());
+    ensure!(store.contested(LONG, None, 10).await? == expected);
     Ok(())
 }
 
