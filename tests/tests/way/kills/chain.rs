@@ -75,7 +75,9 @@ impl Chain {
         }
         self.upload(&created).await?;
         until_true("the worker is killed, or the object's way is over", SETTLED_WITHIN, async || {
-            Ok(killer.has_killed() || self.is_acknowledged() && self.is_over(&created).await?)
+            // A request that has met its fault waits for its effect: the kill is about to come.
+            let is_due = !matches!(point, Point::Write(_)) && self.proxies.faults.pending() == 0;
+            Ok(killer.has_killed() || !is_due && self.is_acknowledged() && self.is_over(&created).await?)
         })
         .await?;
         let was_killed = killer.disarm();
