@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use lazaret_core::{
-    BucketName, PolicySet, Prefix, ScannerName, WorkerId,
+    BucketName, ObjectKey, PolicySet, Prefix, ScannerName, WorkerId,
     ports::{ObjectStore, Scanner, SessionStore, Transformer},
 };
 
@@ -36,7 +36,7 @@ pub struct Station {
 /// What the operator set.
 #[derive(Debug, Clone)]
 pub struct StationSettings {
-    /// This process.
+    /// This process, and no other: not the one before it either. An attempt under this name without an end is its own.
     pub worker_id: WorkerId,
     /// Where clients upload to.
     pub bucket: BucketName,
@@ -61,6 +61,11 @@ pub struct StationSettings {
 }
 
 impl Station {
+    /// Whether this is a place that clients upload to. Nothing else is read or deleted, whatever a session names.
+    pub(crate) fn quarantines(&self, bucket: &BucketName, key: &ObjectKey) -> bool {
+        *bucket == self.settings.bucket && self.settings.quarantine_prefix.contains(key)
+    }
+
     /// The scanner of this name.
     pub fn scanner(&self, name: &ScannerName) -> Option<&ScannerSlot> {
         self.scanners.iter().find(|slot| slot.scanner.name() == name)

@@ -6,7 +6,7 @@
 //! delivery can only repeat an event that others have told since; its `id` gives that away.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{
         Arc,
@@ -44,8 +44,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest wait of an event that was refused.
 const FIRST_REFUSAL: Duration = Duration::from_mins(1);
 const LONGEST_REFUSAL: Duration = Duration::from_mins(15);
-/// How many refused events are remembered. More are only tried, and told of, more often.
-const MAX_REFUSED: usize = 10_000;
+/// How many events are remembered that were refused, or that the sink was not there for. More are only tried, and told
+/// of, more often.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// Where verdicts are told, and in whose name.
 #[derive(Clone)]
@@ -70,6 +71,8 @@ pub(crate) struct VerdictRelay {
     /// Items that were told and are not completed yet.
     told: Vec<i64>,
     refused: HashMap<i64, Wait>,
+    /// Items that the sink was not there for when they were tried last.
+    tried_in_vain: HashSet<i64>,
     /// The pause after a round in which nothing went; zero while events go.
     pause: Duration,
 }
@@ -117,8 +120,9 @@ impl UntoldError {
 
 impl VerdictRelay {
     pub(crate) fn new(sessions: Arc<dyn SessionStore>, verdicts: Option<Verdicts>) -> Self {
-        let (lines, told, refused, pause) = (Vec::new(), Vec::new(), HashMap::new(), Duration::ZERO);
-        Self { sessions, verdicts, lines, told, refused, pause }
+        let (lines, told, pause) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let (refused, tried_in_vain) = (HashMap::new(), HashSet::new());
+        Self { sessions, verdicts, lines, told, refused, tried_in_vain, pause }
     }
 
     /// Tells until `stop`.
@@ -132,8 +136,7 @@ impl VerdictRelay {
     /// Claims what is there and tells the first event of each upload.
     async fn run_once(&mut self) -> Result<Progress, RelayError> {
         self.complete_told().await?;
-        // While nothing goes, little is claimed, so that little waits for its claim to run out when it goes again.
-        let limit = if self.pause.is_zero() { BATCH } else { 1 };
+        let limit = self.limit();
         let until = Instant::now() + CLAIM - RESERVE;
         let items = self.sessions.claim_outbox(OutboxKind::Verdict, limit, CLAIM).await?;
         let mut progress = if items.len() < limit as usize { Progress::Empty } else { Progress::More };
@@ -156,6 +159,15 @@ impl VerdictRelay {
             sleep(jittered(self.pause)).await;
         }
         Ok(progress)
+    }
+
+    /// While nothing goes, little is claimed, so that little waits for its claim to run out when it goes again; but more
+    /// than was tried in vain, which is the oldest there is and would be all that is ever claimed.
+    fn limit(&self) -> u32 {
+        if self.pause.is_zero() {
+            return BATCH;
+        }
+        u32::try_from(self.tried_in_vain.len()).map_or(BATCH, |known| known.saturating_add(1).min(BATCH))
     }
 
     /// An event is completed before the next one of its upload is told.
@@ -191,6 +203,9 @@ impl VerdictRelay {
     /// Tells the first event of each upload that is due, some at the same time. Gives those that were not taken.
     async fn round(&mut self, verdicts: &Verdicts) -> Vec<(i64, UntoldError)> {
         let now = Instant::now();
+        // What never goes must not use up the tries of a round before it comes to the others.
+        let tried_in_vain = &self.tried_in_vain;
+        self.lines.sort_by_key(|line| line.items.front().is_some_and(|item| tried_in_vain.contains(&item.id)));
         let due = self.lines.iter().filter(|line| line.wait.not_before <= now);
         let in_vain = AtomicUsize::new(0);
         let deliveries: Vec<_> = due.map(|line| try_to_tell(verdicts, line, &in_vain)).collect();
@@ -201,6 +216,7 @@ impl VerdictRelay {
                 Some((id, Ok(()))) => {
                     self.told.push(id);
                     self.refused.remove(&id);
+                    self.tried_in_vain.remove(&id);
                 }
                 Some((id, Err(error))) => failed.push((id, error)),
                 None => {}
@@ -222,8 +238,13 @@ impl VerdictRelay {
             if error.is_refusal() {
                 self.refuse(id, &error, now);
                 self.lines.retain(|line| line.items.front().is_none_or(|item| item.id != id));
-            } else if let Some(line) =
-                self.lines.iter_mut().find(|line| line.items.front().is_some_and(|item| item.id == id))
+                continue;
+            }
+            if self.tried_in_vain.len() >= MAX_REMEMBERED {
+                self.tried_in_vain.clear();
+            }
+            self.tried_in_vain.insert(id);
+            if let Some(line) = self.lines.iter_mut().find(|line| line.items.front().is_some_and(|item| item.id == id))
                 && !self.told.is_empty()
             {
                 line.wait = line.wait.longer(now, FIRST_WAIT, LONGEST_PAUSE);
@@ -232,7 +253,8 @@ impl VerdictRelay {
     }
 
     fn refuse(&mut self, id: i64, error: &UntoldError, now: Instant) {
-        if self.refused.len() >= MAX_REFUSED {
+        self.tried_in_vain.remove(&id);
+        if self.refused.len() >= MAX_REMEMBERED {
             self.refused.clear();
         }
         let before = self.refused.get(&id).copied();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use lazaret_core::{
     },
 };
 use lazaret_testkit::objects::Effect;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
 /// How the chosen call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub(crate) struct Faults {
     strike: Option<Strike>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
     down: AtomicBool,
+    claims: OnceLock<Duration>,
+    /// The operation that fails each time, the others being as they are.
+    broken: OnceLock<&'static str>,
+    is_late: AtomicBool,
+    late: Mutex<JoinSet<()>>,
     pub(crate) died: Notify,
 }
 
@@ -57,6 +62,21 @@ impl Faults {
     /// Every call fails before its effect, or none.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Outbox items are claimed for this long, whatever was asked for.
+    pub(crate) fn shorten_claims(&self, length: Duration) {
+        self.claims.set(length).unwrap();
+    }
+
+    /// Every call of this operation fails before its effect.
+    pub(crate) fn break_down(&self, operation: &'static str) {
+        self.broken.set(operation).unwrap();
+    }
+
+    /// The next attempt is begun while its caller is told already that it could not be.
+    pub(crate) fn answer_too_early(&self) {
+        self.is_late.store(true, Ordering::SeqCst);
     }
 
     /// How often each operation was called.
@@ -76,7 +96,7 @@ impl Faults {
             *count += 1;
             *count - 1
         };
-        if self.down.load(Ordering::SeqCst) {
+        if self.down.load(Ordering::SeqCst) || self.broken.get() == Some(&operation) {
             return Err(error());
         }
         let struck = self.strike.filter(|strike| strike.operation == operation && strike.nth == nth);
@@ -118,7 +138,11 @@ macro_rules! faulty {
     };
 }
 
-faulty!(SessionStore, || SessionStoreError::Unavailable { action: "be struck", source: "injected fault".into() }, {
+fn session_error() -> SessionStoreError {
+    SessionStoreError::Unavailable { action: "be struck", source: "injected fault".into() }
+}
+
+faulty!(SessionStore, session_error, {
     fn now() -> Result<Timestamp, SessionStoreError>;
     fn create(new: &NewSession) -> Result<Session, SessionStoreError>;
     fn get(id: UploadId) -> Result<Option<Session>, SessionStoreError>;
@@ -129,13 +153,6 @@ faulty!(SessionStore, || SessionStoreError::Unavailable { action: "be struck", s
     fn finalize(id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
     fn release(id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
     fn reject_held(id: UploadId, actor: &str) -> Result<Session, SessionStoreError>;
-    fn begin_attempt(
-        id: UploadId,
-        worker: &WorkerId,
-        lease: Duration,
-        max_attempts: u32,
-        finalize: bool,
-    ) -> Result<Begun, SessionStoreError>;
     fn renew_lease(id: UploadId, fence: Fence, lease: Duration) -> Result<bool, SessionStoreError>;
     fn give_back(id: UploadId, fence: Fence, why: &str) -> Result<(), SessionStoreError>;
     fn fail_attempt(id: UploadId, fence: Fence, error: &str) -> Result<(), SessionStoreError>;
@@ -148,9 +165,36 @@ faulty!(SessionStore, || SessionStoreError::Unavailable { action: "be struck", s
     fn record_orphan(event: &ObjectEvent) -> Result<(), SessionStoreError>;
     fn record_orphan_swept(bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
     fn request_processing(id: UploadId) -> Result<bool, SessionStoreError>;
-    fn claim_outbox(kind: OutboxKind, limit: u32, lease: Duration) -> Result<Vec<OutboxItem>, SessionStoreError>;
     fn complete_outbox(ids: &[i64]) -> Result<(), SessionStoreError>;
     fn check() -> Result<(), SessionStoreError>;
+}
+async fn begin_attempt(
+    &self,
+    id: UploadId,
+    worker: &WorkerId,
+    lease: Duration,
+    max_attempts: u32,
+    finalize: bool,
+) -> Result<Begun, SessionStoreError> {
+    if self.faults.is_late.swap(false, Ordering::SeqCst) {
+        let (inner, worker) = (Arc::clone(&self.inner), worker.clone());
+        let mut under_way =
+            Box::pin(async move { drop(inner.begin_attempt(id, &worker, lease, max_attempts, finalize).await) });
+        assert!(futures_util::poll!(&mut under_way).is_pending());
+        self.faults.late.lock().unwrap().spawn(under_way);
+        return Err(session_error());
+    }
+    let begun = self.inner.begin_attempt(id, worker, lease, max_attempts, finalize);
+    self.faults.around("begin_attempt", session_error, begun).await
+}
+async fn claim_outbox(
+    &self,
+    kind: OutboxKind,
+    limit: u32,
+    lease: Duration,
+) -> Result<Vec<OutboxItem>, SessionStoreError> {
+    let lease = self.faults.claims.get().copied().unwrap_or(lease);
+    self.faults.around("claim_outbox", session_error, self.inner.claim_outbox(kind, limit, lease)).await
 });
 
 fn store_error() -> StoreError {

@@ -16,7 +16,7 @@ use lazaret_testkit::{
     queue::{MemoryQueue, QueueOperation},
     scanners::MemoryScanner,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     faulty::{End, Faults, Faulty, FaultyQueue, Strike},
@@ -191,6 +191,39 @@ async fn a_beginning_whose_answer_is_lost_is_taken_back() {
     assert!(matches!(rig.pass(&event).await.unwrap(), Passed::Settled(_)));
     assert_eq!(rig.session(&session).await.attempts, 1);
     assert_eq!(rig.scanner.scans(), 1);
+}
+
+/// The database commits the beginning only after its caller was told of an outage, as one does that was frozen.
+#[tokio::test]
+async fn a_beginning_that_is_still_on_its_way_is_waited_for_and_taken_back() {
+    let rig = Rig::new().await;
+    let (session, event) = rig.text().await;
+    let database = Faults::new(None);
+    let rig = rig.with(|station| station.sessions = Faulty::new(&database, Arc::clone(&station.sessions)));
+    for _ in 0..5 {
+        database.answer_too_early();
+        assert_eq!(rig.pass(&event).await.unwrap_err().disposition(), Disposition::Unavailable);
+    }
+    assert!(matches!(rig.pass(&event).await.unwrap(), Passed::Settled(_)));
+    let attempts = rig.sessions.history(session.upload_id).await.unwrap().attempts;
+    let results: Vec<_> = attempts.iter().map(|attempt| attempt.result.as_deref()).collect();
+    let back = Some("given-back");
+    assert_eq!(results, [back, back, back, back, back, Some("committed")]);
+    assert_eq!(rig.session(&session).await.attempts, 1);
+}
+
+/// Where the database is there and one attempt cannot be given back all the same, that holds its slot for a while only.
+#[tokio::test]
+async fn an_attempt_that_cannot_be_given_back_keeps_its_slot_for_a_while_only() {
+    let rig = Rig::new().await;
+    let (session, event) = rig.text().await;
+    let database = Faults::new(None);
+    database.break_down("give_back");
+    let rig = rig.with(|station| station.sessions = Faulty::new(&database, Arc::clone(&station.sessions)));
+    rig.scanner.set_down(true);
+    let error = timeout(LONG, rig.pass(&event)).await.expect("it is held for ever").unwrap_err();
+    assert_eq!(error.disposition(), Disposition::Unavailable);
+    assert_eq!(rig.session(&session).await.attempts, 1, "it counts");
 }
 
 /// A scanner that dies in the middle of a scan answers something that is no verdict. That is not the object's fault.

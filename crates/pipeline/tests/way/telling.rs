@@ -7,8 +7,12 @@ use lazaret_core::{
     ports::{EventSink, OutboxKind, SessionStore, VerdictEvent},
 };
 use lazaret_testkit::sinks::MemorySink;
+use tokio::time::timeout;
 
-use crate::rig::{LONG, Rig, Running, SOURCE, embedded};
+use crate::{
+    faulty::{Faults, Faulty},
+    rig::{LONG, Rig, Running, SOURCE, embedded},
+};
 
 impl Rig {
     async fn published_one(&self) -> UploadId {
@@ -109,6 +113,32 @@ async fn a_refused_event_keeps_only_its_own_upload_back() {
     assert_eq!(kinds_of(&after, later).len(), 1);
     assert!(kinds_of(&after, stuck).is_empty());
     assert_eq!(sink.attempts(), others.len() + 2, "the refused event was hammered, or its successor was tried");
+}
+
+/// More uploads than are tried at once for which the sink is away each time, such as a receiver that fails over what they
+/// say: those behind them are told nevertheless, and so is what comes when the others' claims have run out again and
+/// again.
+#[tokio::test]
+async fn events_that_never_go_keep_no_other() {
+    let rig = Rig::new().await;
+    let sink = Arc::new(MemorySink::new());
+    for _ in 0..20 {
+        sink.fail_upload(rig.published_one().await);
+    }
+    let behind = rig.published_one().await;
+    let faults = Faults::new(None);
+    faults.shorten_claims(Duration::from_millis(300));
+    let rig = rig.with(|station| station.sessions = Faulty::new(&faults, Arc::clone(&station.sessions)));
+    let worker = rig.tell(&sink);
+    let told = timeout(LONG / 2, sink.until_taken(1)).await.expect("it is kept by those before it");
+    assert_eq!(told[0].subject, behind);
+    // Nothing goes now, so that little is claimed at a time, and the oldest is free each time.
+    let tried = sink.attempts();
+    sink.until_tried(tried + 20).await;
+    let later = rig.published_one().await;
+    let told = timeout(LONG / 2, sink.until_taken(2)).await.expect("it is kept by those before it");
+    assert!(told.iter().any(|event| event.subject == later));
+    worker.drain().await;
 }
 
 /// Nothing is lost while the sink is away, and the order holds. Tries become seldom.

@@ -26,6 +26,7 @@ struct State {
     events: Vec<VerdictEvent>,
     faults: VecDeque<Fault>,
     refused: BTreeSet<UploadId>,
+    failing: BTreeSet<UploadId>,
     attempts: usize,
 }
 
@@ -78,6 +79,11 @@ impl MemorySink {
         self.state().refused.remove(&upload);
     }
 
+    /// Is unavailable for every event of one upload from now on; those of others are taken.
+    pub fn fail_upload(&self, upload: UploadId) {
+        self.state().failing.insert(upload);
+    }
+
     /// Waits until `count` events were taken and gives them all.
     pub async fn until_taken(&self, count: usize) -> Vec<VerdictEvent> {
         self.until(|state| state.events.len() >= count).await.0
@@ -115,6 +121,7 @@ impl MemorySink {
         state.attempts += 1;
         let fault = match state.faults.pop_front() {
             None if state.refused.contains(&event.subject) => Some(Fault::Refused),
+            None if state.failing.contains(&event.subject) => Some(Fault::Unavailable),
             fault => fault,
         };
         if matches!(fault, None | Some(Fault::AnswerLost)) {
@@ -173,7 +180,9 @@ mod tests {
         assert!(matches!(sink.deliver(&event).await, Err(SinkError::Refused { .. })));
         sink.accept_upload(event.subject);
         sink.deliver(&event).await.unwrap();
-        assert_eq!(sink.until_taken(2).await, [event.clone(), event]);
+        assert_eq!(sink.until_taken(2).await, [event.clone(), event.clone()]);
         assert_eq!(sink.until_tried(4).await, 4);
+        sink.fail_upload(event.subject);
+        assert!(matches!(sink.deliver(&event).await, Err(SinkError::Unavailable { .. })));
     }
 }
