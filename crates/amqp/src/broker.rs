@@ -23,7 +23,9 @@ impl Broker {
         let mut uri: AMQPUri = url.parse().map_err(|_| {
             Failure::refused("the broker's URL is not amqp://user:password@host:port/vhost, nor amqps://…")
         })?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        if *uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS) == 0 {
+            return Err(Failure::refused("heartbeat=0: without heartbeats nobody notices a broker that is gone"));
+        }
         let vhost = if uri.vhost == "/" { "" } else { uri.vhost.as_str() };
         let name = format!("{}://{}:{}/{vhost}", uri.scheme, uri.authority.host, uri.authority.port);
         Ok(Self { uri, name, ca_certificate })
@@ -74,6 +76,12 @@ mod tests {
         assert!(!format!("{broker:?}").contains("the-secret"));
         assert_eq!(broker.uri.query.heartbeat, Some(5));
         assert_eq!(Broker::new("amqp://host", None).unwrap().name(), "amqp://host:5672/");
+    }
+
+    #[test]
+    fn a_broker_that_is_gone_is_always_noticed() {
+        let failure = Broker::new("amqp://host?heartbeat=0", None).unwrap_err();
+        assert!(matches!(&failure, Failure::Refused(text) if text.starts_with("heartbeat=0")), "{failure:?}");
     }
 
     #[test]

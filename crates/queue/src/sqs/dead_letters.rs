@@ -41,12 +41,19 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 /// How long letters stay with their holder.
 const HELD: Duration = Duration::from_mins(2);
 
+/// A reason without the characters that SQS refuses in a value
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>): it may quote a message,
+/// which must not choose whether it becomes a dead letter.
+fn sendable(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).take(MAX_REASON_CHARS).collect()
+}
+
 /// Puts a message on the dead-letter queue.
 pub(super) async fn bury(client: &Client, url: &str, delivery: &Delivery, reason: &str) -> Result<(), QueueError> {
     let asked = Asked::new(url, "take a dead letter");
     let length = delivery.body.len();
     let body = String::from_utf8_lossy(&delivery.body[..length.min(MAX_LETTER_BYTES)]);
-    let reason: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
+    let reason = sendable(reason);
     let reason = if reason.is_empty() { "no reason was given" } else { &reason };
     let cut = if length > MAX_LETTER_BYTES { length.to_string() } else { String::new() };
     let ours = [(REASON, reason), (CUT, cut.as_str())].into_iter().filter(|(_, value)| !value.is_empty());
@@ -160,4 +167,16 @@ fn reason_of_policy(message: &Message) -> Option<String> {
     let queue = source.rsplit(':').next().unwrap_or_default();
     let count = told.get(&MessageSystemAttributeName::ApproximateReceiveCount).map_or("?", String::as_str);
     Some(format!("moved by the redrive policy of {queue}: received too often ({count} times by now)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_no_character_that_a_queue_refuses() {
+        let quoted = "an object with the fields [a\u{0}\u{fffe}\u{ffff}\n\u{fffd}\u{10ffff}]";
+        assert_eq!(sendable(quoted), "an object with the fields [a\u{fffd}\u{10ffff}]");
+        assert_eq!(sendable(&"x".repeat(MAX_REASON_CHARS + 1)).len(), MAX_REASON_CHARS);
+    }
 }
