@@ -44,7 +44,11 @@ impl S3Store {
             });
         }
         let more = answer.is_truncated().unwrap_or_default();
-        Ok(Page { items, next: answer.next_continuation_token.filter(|_| more) })
+        let next = answer.next_continuation_token.filter(|_| more);
+        if more && next.is_none() {
+            return Err(cut_off(&asked));
+        }
+        Ok(Page { items, next })
     }
 
     pub(super) async fn list_open_uploads(
@@ -77,7 +81,8 @@ impl S3Store {
             (Some(true), Some(key), id) => {
                 Some(format!("{}\n{}", id.unwrap_or_default(), listed_key(Some(key), encoded, &asked)?))
             }
-            _ => None,
+            (Some(true), None, _) => return Err(cut_off(&asked)),
+            (Some(false) | None, _, _) => None,
         };
         Ok(Page { items, next })
     }
@@ -130,6 +135,11 @@ impl S3Store {
             version_marker = answer.next_version_id_marker;
         }
     }
+}
+
+/// Taken for the end, the rest would never be looked at.
+fn cut_off(asked: &Asked) -> StoreError {
+    asked.refused("the listing goes on, and the answer does not say where")
 }
 
 struct Found {

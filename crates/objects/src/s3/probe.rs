@@ -37,14 +37,16 @@ const SECOND: &[u8] = b"lazaret probe: later";
 impl S3Store {
     /// Finds out what the store honours and publishes accordingly from now on. Writes small objects below `prefix` of
     /// `bucket` under a name with `id`, which must be new for every probe, and removes them with all of their versions
-    /// whatever happens; what could not be removed is named in [`Capabilities::notes`].
+    /// whatever happens; what could not be removed is named in [`Capabilities::notes`]. What a probe left that was killed
+    /// a day ago or earlier, by an `id` of version 7, is removed as well.
     ///
     /// What the store does not allow stays [`Honoured::Unknown`], which never stops a worker: what is unknown is not
     /// used. The only error is a store that is out of reach; what was known before stands then.
     pub async fn probe(&self, bucket: &BucketName, prefix: &Prefix, id: Uuid) -> Result<Capabilities, StoreError> {
-        let base = format!("{prefix}{FOLDER}{id}/");
-        let mut probe =
-            Probe { store: self, bucket, base, found: Capabilities::default(), keys: Vec::new(), uploads: Vec::new() };
+        let folder = format!("{prefix}{FOLDER}");
+        let base = format!("{folder}{id}/");
+        let (found, keys, uploads) = (Capabilities::default(), Vec::new(), Vec::new());
+        let mut probe = Probe { store: self, bucket, id, folder, base, found, keys, uploads };
         let tried = tokio::time::timeout(DEADLINE, probe.run()).await;
         if tokio::time::timeout(DEADLINE, probe.clean_up()).await.is_err() {
             let left = format!("removing the probe's objects under {bucket}/{} took over {DEADLINE:?}", probe.base);
@@ -67,6 +69,9 @@ impl S3Store {
 struct Probe<'a> {
     store: &'a S3Store,
     bucket: &'a BucketName,
+    id: Uuid,
+    /// What every key of any probe begins with.
+    folder: String,
     /// What every key of this probe begins with.
     base: String,
     found: Capabilities,

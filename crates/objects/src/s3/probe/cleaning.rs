@@ -1,14 +1,21 @@
 //! Leaves the bucket as it was.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lazaret_core::{
     BucketName, ObjectKey, Prefix, VersionId,
     error::chain,
-    ports::{ListedUpload, ObjectStore, StoreError},
+    ports::{ListFrom, ListedUpload, ObjectStore, StoreError},
 };
+use uuid::Uuid;
 
 use super::Probe;
+
+/// A probe that began so much earlier than this one has ended, whatever became of it and however wrong its clock is.
+const LONG_AGO: Duration = Duration::from_hours(24);
 
 impl Probe<'_> {
     /// Removes everything that was written or may have been.
@@ -32,6 +39,34 @@ impl Probe<'_> {
         if let Some(error) = left.first() {
             let what = format!("objects of the probe may remain under {}/{}: {}", self.bucket, self.base, chain(error));
             self.found.notes.push(what);
+        }
+        if let Err(error) = self.remove_old().await {
+            let what =
+                format!("objects of older probes may remain under {}/{}: {}", self.bucket, self.folder, chain(&error));
+            self.found.notes.push(what);
+        }
+    }
+
+    /// Removes what probes left that were killed midway: of one page of the listing, which others follow at the next start.
+    /// What they left open, the sweeper aborts.
+    async fn remove_old(&self) -> Result<(), StoreError> {
+        // No key below it can be one either, so nothing was written.
+        let Ok(folder) = self.folder.parse::<Prefix>() else { return Ok(()) };
+        let listed = self.store.list(self.bucket, &folder, ListFrom::Start).await?.items;
+        let keys: BTreeSet<_> = listed.into_iter().map(|listed| listed.key).filter(|key| self.is_old(key)).collect();
+        for key in keys {
+            remove(self.store, self.bucket, &key, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Ids of probes hold the time at which they began.
+    fn is_old(&self, key: &ObjectKey) -> bool {
+        let began = |id: Uuid| id.get_timestamp().map(|time| Duration::from_secs(time.to_unix().0));
+        let id = key.as_str().strip_prefix(&self.folder).and_then(|rest| rest.split_once('/')?.0.parse().ok());
+        match (id.and_then(began), began(self.id)) {
+            (Some(theirs), Some(ours)) => theirs + LONG_AGO < ours,
+            _ => false,
         }
     }
 

@@ -54,6 +54,31 @@ async fn probes_at_once_do_not_disturb_each_other() {
     assert_eq!((found.0.warning(), rig.litter().await), (None, Vec::new()));
 }
 
+#[tokio::test]
+async fn what_a_killed_probe_left_goes_with_a_later_one() {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[expect(clippy::disallowed_methods, reason = "ids of probes hold the time of this host")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let begun = |hours_ago: u64| Uuid::new_v7(uuid::Timestamp::from_unix_time(now - hours_ago * 3600, 0, 0, 0));
+    for versioned in [true, false] {
+        let rig = Rig::new(Checksums::WhenSupported, versioned).await;
+        let key = |id: Uuid| format!("published/.lazaret-probe/{id}/object");
+        let (old, recent, foreign) = (key(begun(25)), key(begun(1)), "published/.lazaret-probe/not-a-probe/object");
+        for key in [old.as_str(), old.as_str(), recent.as_str(), foreign] {
+            rig.put(key, b"left behind").await;
+        }
+        let found = rig.probe().await;
+        assert_eq!(found.warning(), None, "{found}");
+        let left = rig.litter().await.join(" ");
+        assert!(!left.contains(&old), "{left}");
+        assert!(
+            left.contains(&recent) && left.contains(foreign),
+            "what may still be needed, or is not ours, went: {left}"
+        );
+    }
+}
+
 /// Publishing what was scanned, after the client's object of that very version was taken away: only a copy notices.
 async fn copies(rig: &Rig) -> bool {
     let head = rig.put("quarantine/copied", b"scanned").await;

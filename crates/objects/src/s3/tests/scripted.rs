@@ -221,3 +221,19 @@ async fn a_probe_of_a_store_out_of_reach_is_an_error_and_changes_nothing() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(store.capabilities().copies_versions(), "what was known is forgotten");
 }
+
+#[tokio::test]
+async fn a_listing_that_does_not_say_where_it_goes_on_has_not_ended() {
+    for root in ["ListBucketResult", "ListMultipartUploadsResult"] {
+        let body = format!("<{root}><IsTruncated>true</IsTruncated></{root}>");
+        let headers = format!("Content-Type: application/xml\r\nConnection: close\r\nContent-Length: {}", body.len());
+        let server = Scripted::object(&headers, &body, Then::Close).await;
+        let (store, _dir) = server.store().await;
+        let (bucket, prefix): (BucketName, _) = ("bucket".parse().unwrap(), "quarantine/".parse().unwrap());
+        let listed = match root {
+            "ListBucketResult" => store.list(&bucket, &prefix, ListFrom::Start).await.map(drop),
+            _ => store.list_uploads(&bucket, &prefix, None).await.map(drop),
+        };
+        assert!(matches!(listed, Err(StoreError::Refused { .. })), "{root}: {listed:?}");
+    }
+}
