@@ -152,7 +152,7 @@ impl Passage {
 
     async fn pass_in_span(&self, event: &ObjectEvent, stop: &CancellationToken) -> Result<Passed, PassageError> {
         let settings = &self.station.settings;
-        if event.bucket != settings.bucket || !settings.quarantine_prefix.contains(&event.key) {
+        if !self.station.quarantines(&event.bucket, &event.key) {
             return Ok(Passed::NotOurs);
         }
         let found = self.find(event).await.inspect_err(|error| self.tell_of(error))?;

@@ -213,6 +213,9 @@ impl Pass<'_> {
 
     async fn overdue_session(&mut self, session: &Session) -> Result<(), SweepError> {
         let key = session.key.as_key();
+        if !self.is_ours(session) {
+            return Ok(());
+        }
         // Before the look at the object: an upload that is completed in between is seen as one or the other.
         let is_open = self.open_uploads(&session.bucket).await?.contains(key);
         let object = self.station.store.head(&session.bucket, key, None).await?;
@@ -239,6 +242,16 @@ impl Pass<'_> {
             self.record(what, &session.bucket, key, Some(session.upload_id));
         }
         Ok(())
+    }
+
+    /// A control plane, or settings that have changed since, may name any place: what lies elsewhere is not ours to touch.
+    fn is_ours(&self, session: &Session) -> bool {
+        let (bucket, key) = (&session.bucket, session.key.as_key());
+        let is_ours = self.station.quarantines(bucket, key);
+        if !is_ours {
+            warn!(upload.id = %session.upload_id, %bucket, object.key = %key, "a session outside of the quarantine, left alone");
+        }
+        is_ours
     }
 
     /// False: a worker or another sweeper was faster.
@@ -286,6 +299,10 @@ impl Pass<'_> {
             let removable = self.station.sessions.removable(self.station.settings.retain_rejected, limit).await?;
             let fresh: Vec<_> = removable.iter().filter(|session| !stuck.contains(&session.upload_id)).collect();
             for session in &fresh {
+                if !self.is_ours(session) {
+                    stuck.insert(session.upload_id);
+                    continue;
+                }
                 match self.original(session).await {
                     Ok(()) if self.dry_run => {
                         stuck.insert(session.upload_id);

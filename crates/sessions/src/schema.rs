@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use lazaret_core::ports::SessionStoreError;
 use sqlx::{
     AnyConnection, Connection, Row,
+    any::AnyRow,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
@@ -27,6 +28,10 @@ const POSTGRES: [&str; 2] = [
 
 /// What programs that migrate one PostgreSQL database agree on: "lazaret" in ASCII.
 const ADVISORY_LOCK: i64 = 0x006c_617a_6172_6574;
+
+/// What was migrated so far.
+const APPLIED: &str =
+    "select version, cast(success as integer) as success, checksum from _sqlx_migrations order by version";
 
 const ACTION: &str = "migrate the schema";
 /// How long a migration may take in all.
@@ -88,6 +93,15 @@ pub(crate) async fn upgrade(
             .map_err(failed(ACTION))?;
     }
     let from = found(&mut tx, dialect).await?;
+    if from == Some(version(dialect)) {
+        // Whoever only works with the schema may not change it, and need not.
+        let applied = sqlx::query(APPLIED).fetch_all(&mut *tx).await.map_err(failed(ACTION))?;
+        return if is_known(&applied, dialect)? {
+            Ok(MigrationReport { from, to: version(dialect) })
+        } else {
+            Err(mismatch(dialect, from))
+        };
+    }
     // `Migrator::run` is the same for a generic connection, and its future is not `Send`.
     migrator(dialect).run_direct(None, &mut *tx, false).await.map_err(|error| refused(dialect, from, error))?;
     tx.commit().await.map_err(failed(ACTION))?;
@@ -128,21 +142,26 @@ pub(crate) async fn verify(call: &mut Call) -> Result<(), SessionStoreError> {
     if tables == 0 {
         return Err(mismatch(dialect, None));
     }
-    let applied =
-        "select version, cast(success as integer) as success, checksum from _sqlx_migrations order by version";
-    let mut found = Vec::new();
-    for row in call.rows(sqlx::query(applied)).await? {
+    let applied = call.rows(sqlx::query(APPLIED)).await?;
+    if is_known(&applied, dialect)? {
+        return Ok(());
+    }
+    let newest = applied.last().map(|row| row.try_get("version")).transpose().map_err(failed)?;
+    Err(mismatch(dialect, newest))
+}
+
+/// Whether these are the migrations of this program, to the letter.
+fn is_known(applied: &[AnyRow], dialect: Dialect) -> Result<bool, SessionStoreError> {
+    let failed = failed("read the schema version");
+    let known = migrator(dialect);
+    let mut same = applied.len() == known.iter().count();
+    for (row, migration) in applied.iter().zip(known.iter()) {
         let version: i64 = row.try_get("version").map_err(&failed)?;
         let success: i64 = row.try_get("success").map_err(&failed)?;
         let checksum: Vec<u8> = row.try_get("checksum").map_err(&failed)?;
-        found.push((version, success != 0, checksum));
+        same &= success != 0 && version == migration.version && *checksum == *migration.checksum;
     }
-    let known = migrator(dialect);
-    let same = found.len() == known.iter().count()
-        && found.iter().zip(known.iter()).all(|((version, success, checksum), migration)| {
-            *success && *version == migration.version && **checksum == *migration.checksum
-        });
-    if same { Ok(()) } else { Err(mismatch(dialect, found.last().map(|(version, ..)| *version))) }
+    Ok(same)
 }
 
 fn mismatch(dialect: Dialect, found: Option<i64>) -> SessionStoreError {

@@ -137,7 +137,10 @@ fn print(outcome: &Reconciled, arguments: &Reconcile, prefix: &Prefix, form: Out
         }
     }
     if !complete {
-        anstream::eprintln!("interrupted: {}", go_on(last, arguments.checkpoint.as_deref()));
+        anstream::eprintln!(
+            "interrupted: {}",
+            go_on(last, arguments.checkpoint.as_deref().filter(|_| !arguments.dry_run))
+        );
     }
     Ok(())
 }

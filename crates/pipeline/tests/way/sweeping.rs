@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lazaret_core::{
-    NewSession, ObjectEvent, Session, StateName, Timestamp, WorkerId,
+    NewSession, ObjectEvent, QuarantineKey, Session, StateName, Timestamp, WorkerId,
     ports::{Begun, ObjectStore, SessionStore},
 };
 use lazaret_pipeline::{Passed, SweepReport, Sweeper, SweptWhat};
@@ -24,6 +24,14 @@ impl Rig {
     /// A session whose time is over.
     async fn overdue(&self) -> Session {
         let new = NewSession { expires_in: Duration::ZERO, ..new_session(b"plain words", "note.txt", "text/plain") };
+        self.sessions.create(&new).await.unwrap()
+    }
+
+    /// One whose key is no place that clients upload to.
+    async fn overdue_elsewhere(&self, bucket: &str, prefix: &str) -> Session {
+        let new = NewSession { expires_in: Duration::ZERO, ..new_session(b"plain words", "note.txt", "text/plain") };
+        let key = QuarantineKey::for_upload(&prefix.parse().unwrap(), new.upload_id);
+        let new = NewSession { bucket: bucket.parse().unwrap(), key, ..new };
         self.sessions.create(&new).await.unwrap()
     }
 
@@ -319,4 +327,21 @@ async fn a_sweep_between_any_two_steps_takes_nothing() {
         }
     }
     assert_eq!(rig.published(&session).await, b"plain words");
+}
+
+/// The row of a session may be somebody else's work: it steers the sweeper nowhere else.
+#[tokio::test]
+async fn nothing_outside_of_the_quarantine_is_swept() {
+    let rig = Rig::new().await;
+    let overdue =
+        [rig.overdue_elsewhere(BUCKET, "published/").await, rig.overdue_elsewhere(PUBLISHED, "quarantine/").await];
+    for session in &overdue {
+        rig.store.put(session.bucket.as_str(), session.key.as_key().as_str(), b"not ours");
+    }
+    // One is there no more for the pipeline, and its original would be next.
+    assert!(rig.sessions.expire(&overdue[0]).await.unwrap());
+    assert_eq!(rig.sweep(false).await, SweepReport::default());
+    for session in &overdue {
+        assert!(rig.store.object(session.bucket.as_str(), session.key.as_key().as_str()).is_some());
+    }
 }
