@@ -24,10 +24,9 @@ pub(crate) fn run(bench: Bench) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     servers::ensure_installed(&workspace)?;
     say::step("release build");
-    let build = ["--workspace", "--bins", "--release"];
+    // Together, so that both ask the same features of every dependency.
+    let build = ["--workspace", "--bins", "--bench", "replicas", "--release"];
     child::run("cargo build", workspace.cargo("build").args(build))?;
-    let mut compile = workspace.cargo("bench");
-    child::run("cargo bench", compile.args(["--workspace", "--bench", "replicas", "--no-run"]))?;
     say::step("servers");
     let servers = Begun::begin(&workspace)?.ready()?;
     say::step("replicas");
