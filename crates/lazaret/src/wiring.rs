@@ -25,8 +25,8 @@ use crate::{
     telemetry,
 };
 
-pub(crate) use buses::webhook_sink;
 pub use buses::{QueueSettings, dead_letters, queue, verdicts};
+pub(crate) use buses::{amqp_sink, webhook_sink};
 pub use start::{probe_store, wait_for_sessions};
 
 /// The program that is jailed. It is installed beside this one.

@@ -20,7 +20,10 @@ pub(super) async fn run(settings: &Settings) -> Result<()> {
     let parts = Parts::prepare(settings).await?;
     let Some(sessions) = wiring::wait_for_sessions(settings, &listening.readiness, &stop).await? else { return Ok(()) };
     let service = Service { wired: parts.assemble(settings, sessions)?, bus: wiring::bus(queue), verdicts };
-    service.require_access().await?;
+    listening.readiness.wait_for("asking store, queue and scanners");
+    // A dependency that does not answer must not keep a process that is to stop.
+    let Some(access) = stop.run_until_cancelled(service.require_access()).await else { return Ok(()) };
+    access?;
     wiring::probe_store(&service.wired, &stop).await;
     service.run(settings, listening, stop).await
 }

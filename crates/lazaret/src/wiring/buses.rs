@@ -5,7 +5,7 @@ use std::{num::NonZero, sync::Arc};
 use anyhow::Result;
 use lazaret_core::{
     Timestamp,
-    ports::{DeadLetterQueue, EventSink, Queue},
+    ports::{DeadLetterQueue, EventSink, Queue, SinkError},
 };
 use lazaret_pipeline::Verdicts;
 use lazaret_queue::{AmqpDeadLetters, AmqpQueue, AmqpSettings, SqsDeadLetters, SqsQueue, SqsSettings};
@@ -18,7 +18,7 @@ use url::Url;
 use super::credentials;
 use crate::{
     failure::UsageError,
-    settings::{Amqp, EventsKind, QueueKind, Settings, Sqs, WebhookEvents},
+    settings::{Amqp, AmqpEvents, EventsKind, QueueKind, Settings, Sqs, WebhookEvents},
 };
 
 /// The queue of the settings, by how it is reached.
@@ -130,12 +130,7 @@ pub async fn verdicts(settings: &Settings) -> Result<Option<Verdicts>> {
             })
             .await,
         ),
-        (EventsKind::Amqp, _, _, Some(amqp), _) => Arc::new(AmqpSink::new(AmqpSinkSettings {
-            url: amqp.url.expose().to_owned(),
-            exchange: amqp.exchange.clone(),
-            routing_key: amqp.routing_key.clone(),
-            ca_certificate: amqp.ca_certificate.clone(),
-        })?),
+        (EventsKind::Amqp, _, _, Some(amqp), _) => Arc::new(amqp_sink(amqp)?),
         (EventsKind::Webhook, _, _, _, Some(webhook)) => Arc::new(webhook_sink(webhook)?),
         // The rules of settings make sure that the section of the kind is there.
         (EventsKind::None | EventsKind::Sqs | EventsKind::Sns | EventsKind::Amqp | EventsKind::Webhook, ..) => {
@@ -143,6 +138,16 @@ pub async fn verdicts(settings: &Settings) -> Result<Option<Verdicts>> {
         }
     };
     Ok(Some(Verdicts { sink, source: events.source.clone() }))
+}
+
+/// The exchange, whose URL the client library may not read.
+pub(crate) fn amqp_sink(amqp: &AmqpEvents) -> Result<AmqpSink, SinkError> {
+    AmqpSink::new(AmqpSinkSettings {
+        url: amqp.url.expose().to_owned(),
+        exchange: amqp.exchange.clone(),
+        routing_key: amqp.routing_key.clone(),
+        ca_certificate: amqp.ca_certificate.clone(),
+    })
 }
 
 /// The webhook, whose secret may be no key.

@@ -5,10 +5,10 @@ use std::{io::Write as _, time::Duration};
 use anyhow::Result;
 use lazaret_core::{
     Timestamp,
-    ports::{ObjectStore, Queue, Scanner as _, SessionStore, Transformer},
+    ports::{ObjectStore, Scanner as _, SessionStore, Transformer},
 };
 use lazaret_objects::{Capabilities, Capability};
-use lazaret_queue::{AmqpQueue, AmqpSettings, SqsQueue, SqsSettings};
+use lazaret_queue::{AmqpSettings, SqsQueue, SqsSettings};
 use uuid::Uuid;
 
 use super::finding::Finding;
@@ -102,14 +102,14 @@ async fn sqs(settings: &Settings, ours: SqsSettings) -> Result<Vec<Finding>> {
 }
 
 async fn amqp(settings: &Settings, ours: &AmqpSettings) -> Result<Vec<Finding>> {
-    let declared = lazaret_queue::amqp::declare(ours).await?;
-    AmqpQueue::new(ours)?.check().await?;
+    let found = lazaret_queue::amqp::look(ours).await?;
     let mut findings = vec![Finding::ok("queue", format!("{} answers", ours.queue))];
-    if declared.made.is_empty() {
-        findings.push(Finding::ok("queue: topology", declared.existed.join(", ")));
+    if found.missing.is_empty() {
+        findings.push(Finding::ok("queue: topology", found.there.join(", ")));
     } else {
-        findings
-            .push(Finding::warning("queue: topology", format!("was missing and made: {}", declared.made.join(", "))));
+        let missing = found.missing.join(", ");
+        let made = "`lazaret queue declare` makes it, and so does a worker when it begins";
+        findings.push(Finding::warning("queue: topology", format!("missing: {missing}; {made}")));
     }
     let slots = settings.worker.concurrency();
     if usize::from(ours.prefetch) < slots {

@@ -1,13 +1,16 @@
 //! Rules of the queue, the session database and the verdict events: what is connected to.
 
+use std::error::Error;
+
 use lazaret_core::error::chain;
+use lazaret_queue::AmqpQueue;
 use lazaret_sinks::WebhookError;
 use url::Url;
 
 use super::{MAX_VISIBILITY_TIMEOUT, MAX_WAIT_TIME, Outcome, ensure, is_http};
 use crate::{
     settings::{Amqp, Events, EventsKind, Period, PrivateUrl, QueueKind, Sessions, Settings, SettingsError, Sqs},
-    wiring,
+    wiring::{self, QueueSettings},
 };
 
 /// The longest name of AMQP 0-9-1, in bytes (a short string).
@@ -30,7 +33,16 @@ pub(super) fn queue(settings: &Settings) -> Outcome {
         "queue.kind = \"amqp\" needs the section [queue.amqp] with the broker's url and the queue's name",
     )?;
     queue.sqs.as_ref().map_or(Ok(()), sqs)?;
-    queue.amqp.as_ref().map_or(Ok(()), amqp)
+    queue.amqp.as_ref().map_or(Ok(()), amqp)?;
+    if let QueueSettings::Amqp(amqp) = QueueSettings::of(settings) {
+        AmqpQueue::new(&amqp).map_err(|error| SettingsError::rule("queue.amqp.url", cause(&error)))?;
+    }
+    Ok(())
+}
+
+/// What the client library says of its settings: the innermost cause.
+fn cause(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn sqs(sqs: &Sqs) -> Outcome {
@@ -178,6 +190,7 @@ fn sections(events: &Events) -> Outcome {
             "events.amqp.routing_key",
             "at most 255 bytes are expected, and with the default exchange the name of a queue",
         )?;
+        wiring::amqp_sink(amqp).map_err(|error| SettingsError::rule("events.amqp.url", cause(&error)))?;
     }
     if let Some(webhook) = &events.webhook {
         ensure(is_http(&webhook.url), "events.webhook.url", http)?;
