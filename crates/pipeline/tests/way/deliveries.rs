@@ -15,6 +15,9 @@ use crate::{
     rig::{LONG, Rig, Running, embedded, message, scanner_name},
 };
 
+/// What the worker allows itself for giving back after the drain time-out. Where nothing hangs it takes less.
+const GIVE_BACK: Duration = Duration::from_secs(5);
+
 /// Lets the deliveries come back at once, whatever delay was asked for.
 fn impatient(queue: &Arc<impl Queue + 'static>) -> Arc<FaultyQueue> {
     Arc::new(FaultyQueue { faults: Faults::new(None), inner: Arc::clone(queue) as _ })
@@ -138,7 +141,7 @@ async fn a_queue_that_cannot_be_read_is_asked_ever_more_seldom() {
     queue.fail(QueueOperation::Receive, usize::MAX);
     let worker = Running::start(&rig.station, Arc::clone(&queue) as _, 1, LONG);
     let began = Instant::now();
-    rig.until("asked again", async |_| (queue.calls(QueueOperation::Receive) == 4).then_some(())).await;
+    rig.until("asked again", async |_| (queue.calls(QueueOperation::Receive) >= 4).then_some(())).await;
     // Three pauses, each at least half of 250, 500 and 1000 ms.
     assert!(began.elapsed() > Duration::from_millis(850), "{:?}", began.elapsed());
     worker.drain().await;
@@ -158,7 +161,7 @@ async fn a_drain_gives_back_what_does_not_end() {
     assert_eq!(rig.session(&session).await.attempts, 1);
     let began = Instant::now();
     worker.drain().await;
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < GIVE_BACK, "{:?}", began.elapsed());
     assert_eq!(queue.settled(), [("message-1".to_owned(), Settled::Returned(Duration::ZERO))]);
     assert_eq!(rig.session(&session).await.attempts, 0);
     let history = lazaret_core::ports::SessionStore::history(&*rig.sessions, session.upload_id).await.unwrap();
@@ -243,7 +246,7 @@ async fn a_drain_ends_in_time_whatever_hangs() {
     worker.drain().await;
     let took = began.elapsed();
     println!("ten hanging scans were drained in {took:?} of {drain_timeout:?}");
-    assert!(took < drain_timeout + Duration::from_secs(2), "{took:?}");
+    assert!(took < drain_timeout + GIVE_BACK, "{took:?}");
     let settled = queue.settled();
     assert_eq!(settled.len(), 10, "{settled:?}");
     assert!(settled.iter().all(|(_, settled)| *settled == Settled::Returned(Duration::ZERO)), "{settled:?}");
@@ -278,6 +281,6 @@ async fn a_stop_does_not_wait_for_a_poll_that_stays_empty() {
     rig.until("polling", async |_| (queue.calls(QueueOperation::Receive) == 1).then_some(())).await;
     let began = Instant::now();
     worker.drain().await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     assert_eq!(queue.calls(QueueOperation::Pause), 1);
 }

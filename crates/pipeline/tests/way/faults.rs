@@ -108,12 +108,14 @@ async fn converges(case: Case, strike: Option<Strike>) -> BTreeMap<&'static str,
         (depth.ready + depth.hidden == 0).then_some(())
     };
     tokio::select! {
-        () = crate::rig::until(&told, drained) => {}
+        // A worker that dies as it acknowledges leaves no message either; it would never end by itself.
+        biased;
         () = faults.died.notified() => {
             worker.kill().await;
             worker = start(&rig, "worker-2", &Faults::new(None), &queue, &sink);
             crate::rig::until(&told, drained).await;
         }
+        () = crate::rig::until(&told, drained) => {}
     }
     // Where the relay itself was not cut off the verdict is told within the life of this worker, else by a later one.
     if strike.is_none_or(|strike| strike.operation == "deliver" && strike.end == End::Fails) {

@@ -13,7 +13,7 @@ use lazaret_pipeline::{Passed, Worker, WorkerSettings};
 use lazaret_queue::EmbeddedQueue;
 use lazaret_testkit::{
     objects::{Effect, Failure, Fault, Operation},
-    queue::{MemoryQueue, QueueOperation},
+    queue::{MemoryQueue, QueueOperation, Settled},
     scanners::MemoryScanner,
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -103,7 +103,7 @@ async fn each_dependency_goes_away_and_comes_back() {
 async fn the_queue_is_told_of_a_pause() {
     let rig = Rig::new().await;
     let queue = Arc::new(MemoryQueue::new());
-    let settings = WorkerSettings { concurrency: 1, drain_timeout: LONG };
+    let settings = WorkerSettings { concurrency: 2, drain_timeout: LONG };
     let worker = Worker::new(Arc::clone(&rig.station), bus(Arc::clone(&queue) as _), settings);
     let availability = worker.availability();
     assert!(availability.is_paused(), "ready before anything was asked");
@@ -112,15 +112,18 @@ async fn the_queue_is_told_of_a_pause() {
     let (_, event) = rig.text().await;
     rig.scanner.set_down(true);
     queue.push(message(&[event]));
-    rig.until("paused", async |_| (queue.calls(QueueOperation::Pause) == 1).then_some(())).await;
-    assert!(availability.is_paused());
+    rig.until("paused", async |_| availability.is_paused().then_some(())).await;
+    rig.until("polling", async |_| (queue.calls(QueueOperation::Receive) == 2).then_some(())).await;
     // What a call that was under way brings goes back unopened.
-    let scans = rig.scanner.scans();
     let (other, event) = rig.text().await;
-    queue.push(message(&[event]));
-    queue.until_settled(1).await;
-    assert_eq!(rig.scanner.scans(), scans);
-    assert_eq!(rig.session(&other).await.attempts, 0);
+    let unopened = queue.push(message(&[event]));
+    let settled = queue.until_settled(2).await;
+    let returned = settled.iter().find(|(id, _)| *id == unopened).map(|(_, settled)| settled);
+    assert!(matches!(returned, Some(Settled::Returned(delay)) if *delay > Duration::ZERO), "{settled:?}");
+    rig.until("told", async |_| (queue.calls(QueueOperation::Pause) == 1).then_some(())).await;
+    assert_eq!(rig.scanner.scans(), 1);
+    let attempts = rig.sessions.history(other.upload_id).await.unwrap().attempts;
+    assert!(attempts.is_empty(), "{attempts:?}");
     worker.drain().await;
 }
 
