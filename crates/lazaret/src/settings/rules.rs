@@ -32,6 +32,7 @@ pub(super) fn check(settings: &Settings) -> Outcome {
     connections::queue(settings)?;
     connections::sessions(&settings.sessions)?;
     connections::events(&settings.events)?;
+    connections::no_circle(settings)?;
     work(settings)?;
     sandbox_and_sweeper(settings)?;
     scanners(settings)?;

@@ -162,6 +162,18 @@ fn rules_between_settings_hold() {
             "events.amqp.url",
         ),
         (with("[events.amqp]", "url = \"amqp://h\"\nexchange = \"\"\nrouting_key = \"\""), "events.amqp.routing_key"),
+        (
+            with("[queue.sqs]", "url = \"http://q/1\"\n[events]\nkind = \"sqs\"\n[events.sqs]\nurl = \"http://q/1\""),
+            "events.sqs.url",
+        ),
+        (
+            amqp(
+                "amqp://h",
+                "q",
+                "[events]\nkind = \"amqp\"\n[events.amqp]\nurl = \"amqp://h\"\nexchange = \"\"\nrouting_key = \"q\"",
+            ),
+            "events.amqp.routing_key",
+        ),
         (with("[events.webhook]", "url = \"ftp://h\"\nsecret = \"s\""), "events.webhook.url"),
         (with("[events.webhook]", "url = \"http://h\"\nsecret = \"s\"\ntimeout = \"0s\""), "events.webhook.timeout"),
         (with("[events.webhook]", "url = \"http://h\"\nsecret = \"hunter2\""), "events.webhook.secret"),

@@ -162,6 +162,28 @@ pub(super) fn events(events: &Events) -> Outcome {
     sections(events)
 }
 
+/// Verdicts do not come back as work, nor lie among the dead letters.
+pub(super) fn no_circle(settings: &Settings) -> Outcome {
+    let (queue, events) = (&settings.queue, &settings.events);
+    if let (EventsKind::Sqs, Some(told), Some(consumed)) = (events.kind, &events.sqs, &queue.sqs) {
+        ensure(
+            told.url != consumed.url && Some(&told.url) != consumed.dead_letter_url.as_ref(),
+            "events.sqs.url",
+            "it is the queue that object events come from, or its dead-letter queue: verdicts need a queue of their own",
+        )?;
+    }
+    if let (EventsKind::Amqp, Some(told), Some(consumed)) = (events.kind, &events.amqp, &queue.amqp) {
+        ensure(
+            !told.exchange.is_empty()
+                || told.url.expose() != consumed.url.expose()
+                || told.routing_key != consumed.queue,
+            "events.amqp.routing_key",
+            "it is the queue that object events come from: verdicts need a queue of their own",
+        )?;
+    }
+    Ok(())
+}
+
 fn sections(events: &Events) -> Outcome {
     let http = "an http or https URL is expected";
     if let Some(sqs) = &events.sqs {
