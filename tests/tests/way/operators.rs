@@ -162,7 +162,7 @@ async fn a_worker_waits_for_its_database() -> Result<()> {
     .await?;
     assert_eq!(station.get("/healthz").await?.0, 200);
     let proxy = Proxy::start_at(address, "database", Protocol::Postgres, server, &Faults::new())?;
-    until_true("it is ready", Duration::from_secs(60), async || {
+    until_true("it is ready", Duration::from_mins(1), async || {
         worker.ensure_up()?;
         Ok(station.get("/readyz").await.is_ok_and(|(status, _)| status == 200))
     })
