@@ -28,8 +28,6 @@ async fn what_the_store_ignores_is_found() {
             ("a wrong SHA-256", found.sha256_checksum),
             ("a wrong Content-MD5", found.content_md5),
             ("a condition on a copy", found.conditional_copy),
-            // Completed, but with an answer that S3 does not give.
-            ("an upload in parts", found.multipart),
         ] {
             assert_eq!(honoured, Honoured::No, "{what}\n{found}");
         }
