@@ -13,9 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lazaret_core::{NewSession, ObjectId, QuarantineKey, StateName, Timestamp, UploadId, ports::SessionStore};
+use lazaret_core::{StateName, Timestamp, UploadId, ports::SessionStore};
 use lazaret_tests::{
     dev::Dev,
+    direct::new_session,
     objects::{Upload, fixture},
     program::Running,
     servers::free_address,
@@ -24,7 +25,6 @@ use lazaret_tests::{
 };
 use serde_json::json;
 use tokio::{task::JoinSet, time::interval};
-use uuid::Uuid;
 
 /// Out of sight of the worker inside `lazaret dev`.
 const PREFIX: &str = "inbox/";
@@ -115,32 +115,16 @@ async fn upload(sessions: &Arc<dyn SessionStore>, dev: &Dev, count: usize) -> Re
         }
         let (upload, sessions, store) = (object(index)?, Arc::clone(sessions), dev.store.clone());
         jobs.spawn(async move {
-            let upload_id = UploadId::from_uuid(Uuid::now_v7());
-            let session = sessions.create(&new_session(upload_id, &store.bucket, &upload)?).await?;
+            let session = sessions.create(&new_session(&store.bucket, PREFIX, &upload)?).await?;
             let key = session.key.as_key().to_string();
             store.put(&key, &upload.content_type, upload.bytes).await?;
-            Ok((upload_id, key))
+            Ok((session.upload_id, key))
         });
     }
     while let Some(done) = jobs.join_next().await {
         uploaded.push(done??);
     }
     Ok(uploaded)
-}
-
-fn new_session(upload_id: UploadId, bucket: &str, upload: &Upload) -> Result<NewSession> {
-    Ok(NewSession {
-        upload_id,
-        object_id: ObjectId::from_uuid(Uuid::now_v7()),
-        tenant: "bench".parse()?,
-        bucket: bucket.parse()?,
-        key: QuarantineKey::for_upload(&PREFIX.parse()?, upload_id),
-        file_name: upload.file_name.parse()?,
-        declared_type: upload.content_type.parse()?,
-        declared_size: upload.declared_size,
-        declared_sha256: None,
-        expires_in: Duration::from_hours(6),
-    })
 }
 
 /// Sends the events, one each `pause` where there is one, and says when each went.

@@ -12,21 +12,26 @@ use crate::{
     station::{Bus, Station, minio_notification},
 };
 
-/// What `session create` makes, except for the signed URL.
-pub async fn create(station: &Station, sessions: &dyn SessionStore, upload: &Upload) -> Result<Created> {
+/// A session for this upload under a prefix of the bucket.
+pub fn new_session(bucket: &str, prefix: &str, upload: &Upload) -> Result<NewSession> {
     let upload_id = UploadId::from_uuid(Uuid::now_v7());
-    let new = NewSession {
+    Ok(NewSession {
         upload_id,
         object_id: ObjectId::from_uuid(Uuid::now_v7()),
         tenant: "acme".parse()?,
-        bucket: station.store.bucket.parse()?,
-        key: QuarantineKey::for_upload(&"quarantine/".parse()?, upload_id),
+        bucket: bucket.parse()?,
+        key: QuarantineKey::for_upload(&prefix.parse()?, upload_id),
         file_name: upload.file_name.parse()?,
         declared_type: upload.content_type.parse()?,
         declared_size: upload.declared_size,
         declared_sha256: upload.declared_sha256.as_deref().map(str::parse).transpose()?,
         expires_in: Duration::from_hours(1),
-    };
+    })
+}
+
+/// What `session create` makes, except for the signed URL.
+pub async fn create(station: &Station, sessions: &dyn SessionStore, upload: &Upload) -> Result<Created> {
+    let new = new_session(&station.store.bucket, "quarantine/", upload)?;
     let session = sessions.create(&new).await?;
     Ok(Created {
         upload_id: session.upload_id.to_string(),

@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lazaret_core::{NewSession, ObjectId, QuarantineKey, Session, StateName, UploadId, ports::SessionStore};
+use lazaret_core::{ObjectId, StateName, UploadId, ports::SessionStore};
 use lazaret_tests::{
+    direct::new_session,
     objects::{Upload, eicar, fixture, sha256},
     station::Station,
     wait::until_true,
 };
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use crate::SETTLED_WITHIN;
 
@@ -123,7 +123,9 @@ async fn upload_crowd(station: &Station) -> Result<Vec<Member>> {
         let (upload, fate) = member(index)?;
         let session = match fate {
             Fate::Orphan => None,
-            Fate::Published | Fate::Rejected(_) => Some(create(&*sessions, station, &upload).await?),
+            Fate::Published | Fate::Rejected(_) => {
+                Some(sessions.create(&new_session(&station.store.bucket, "quarantine/", &upload)?).await?)
+            }
         };
         let key = session
             .as_ref()
@@ -141,23 +143,6 @@ async fn upload_crowd(station: &Station) -> Result<Vec<Member>> {
         uploaded??;
     }
     Ok(crowd)
-}
-
-async fn create(sessions: &dyn SessionStore, station: &Station, upload: &Upload) -> Result<Session> {
-    let upload_id = UploadId::from_uuid(Uuid::now_v7());
-    let new = NewSession {
-        upload_id,
-        object_id: ObjectId::from_uuid(Uuid::now_v7()),
-        tenant: "crowd".parse()?,
-        bucket: station.store.bucket.parse()?,
-        key: QuarantineKey::for_upload(&"quarantine/".parse()?, upload_id),
-        file_name: upload.file_name.parse()?,
-        declared_type: upload.content_type.parse()?,
-        declared_size: upload.declared_size,
-        declared_sha256: upload.declared_sha256.as_deref().map(str::parse).transpose()?,
-        expires_in: Duration::from_hours(1),
-    };
-    Ok(sessions.create(&new).await?)
 }
 
 async fn unsettled(sessions: &dyn SessionStore) -> Result<usize> {
