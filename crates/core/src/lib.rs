@@ -4,6 +4,7 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod image;
 pub mod key;
 pub mod media;
 pub mod policy;
@@ -18,6 +19,10 @@ pub use digest::Sha256Digest;
 pub use error::{Disposition, InvalidValue};
 pub use event::{IgnoredRecord, ObjectEvent};
 pub use id::{Fence, ObjectId, TenantId, UploadId, WorkerId};
+pub use image::{
+    Animation, Colour, ImageLimits, ImageOutput, MAX_VARIANTS, MultiPage, OutputFormat, PublishedImage,
+    PublishedVariant, VariantName, VariantSize,
+};
 pub use key::{BucketName, ETag, ObjectKey, Prefix, PublishedKey, QuarantineKey, VersionId};
 pub use media::MediaType;
 pub use policy::{Action, Policy, PolicySet, TypePattern};

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MediaType, ScannerName, error::InvalidValue};
+use crate::{ImageOutput, MediaType, ScannerName, error::InvalidValue};
 
 /// What a policy does with the objects it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ use crate::{MediaType, ScannerName, error::InvalidValue};
 pub enum Action {
     /// Decode and encode anew in the jail; the result is published.
     ReEncode,
+    /// Parse a document (PDF, SVG) in the jail and write it anew without what is active in it.
+    Sanitise,
     /// Publish the scanned bytes.
     AsIs,
     /// Never publish: `type-not-allowed`.
@@ -90,6 +92,8 @@ pub struct Policy {
     pub max_side: Option<u32>,
     /// Most frames of an animation.
     pub max_frames: Option<u32>,
+    /// How images are encoded, where the action is `ReEncode`.
+    pub image: ImageOutput,
 }
 
 /// The policies in the order they are tried.

@@ -21,4 +21,6 @@ pub use session_store::{
     AttemptRecord, AuditRecord, Begun, Decision, Exhausted, History, OutboxItem, OutboxKind, SessionStore,
     SessionStoreError, Settled, Settlement,
 };
-pub use transformer::{ImageLimits, TransformError, TransformOutcome, TransformRequest, Transformed, Transformer};
+pub use transformer::{
+    Artefact, Dimensions, TransformError, TransformOutcome, TransformRequest, Transformed, Transformer, Treatment,
+};

@@ -94,6 +94,10 @@ reasons!(
         AttemptsExhausted = "attempts-exhausted",
         /// A scanner could not answer, again and again.
         ScannerError = "scanner-error",
+        /// It has several pages, of which only the first would be published.
+        MultiPage = "multi-page",
+        /// It could not be parsed whole, so that what is active in it could not be taken out.
+        Unparsable = "unparsable",
     }
 );
 

@@ -8,7 +8,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{BucketName, HoldReason, MediaType, PublishedKey, Reason, RejectReason, Sha256Digest, error::InvalidValue};
+use crate::{
+    BucketName, HoldReason, MediaType, PublishedImage, PublishedKey, Reason, RejectReason, Sha256Digest,
+    error::InvalidValue,
+};
 
 /// Where the safe copy lies and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,16 @@ pub struct PublishedObject {
     pub size: u64,
     /// Their detected type.
     pub content_type: MediaType,
+    /// What can be seen, where they are an image that was encoded anew.
+    pub image: Option<PublishedImage>,
+}
+
+impl PublishedObject {
+    /// The keys of everything that was published, the object's own first.
+    pub fn keys(&self) -> impl Iterator<Item = &PublishedKey> {
+        let variants = self.image.iter().flat_map(|image| &image.variants);
+        std::iter::once(&self.key).chain(variants.map(|variant| &variant.key))
+    }
 }
 
 /// The state of a session, with what belongs to it.
@@ -283,6 +296,7 @@ mod tests {
             sha256: Sha256Digest::from_bytes([7; 32]),
             size: 1,
             content_type: "image/png".parse().unwrap(),
+            image: None,
         }
     }
 

@@ -3,46 +3,57 @@ use std::fs::File;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::{Disposition, HoldReason, MediaType, RejectReason, Spooled, error::Cause};
+use crate::{
+    Disposition, HoldReason, ImageLimits, ImageOutput, MediaType, RejectReason, Spooled, VariantName, error::Cause,
+};
 
-/// What an image may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageLimits {
-    /// Most pixels of one frame.
-    pub max_pixels: u64,
-    /// Longest side in pixels.
-    pub max_side: u32,
-    /// Most frames.
-    pub max_frames: u32,
-    /// Most pixels over all frames.
-    pub max_total_pixels: u64,
-}
-
-impl Default for ImageLimits {
-    /// 50 megapixels, 16384 a side, 300 frames, 200 megapixels over all frames.
-    fn default() -> Self {
-        Self { max_pixels: 50_000_000, max_side: 16_384, max_frames: 300, max_total_pixels: 200_000_000 }
-    }
-}
-
-/// One image to re-encode.
+/// One object to make anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformRequest {
     /// The type its magic bytes say.
     pub media_type: MediaType,
     /// What it may cost.
     pub limits: ImageLimits,
+    /// What is to be done.
+    pub treatment: Treatment,
 }
 
-/// A re-encoded image.
+/// How an object is made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Treatment {
+    /// Decode to pixels and encode those.
+    ReEncode(ImageOutput),
+    /// Parse a document and write it anew without what is active in it.
+    Sanitise,
+}
+
+/// An object made anew.
 #[derive(Debug)]
 pub struct Transformed {
-    /// The new bytes: sealed, so that they cannot change any more.
+    /// The object itself.
+    pub object: Artefact,
+    /// Derived sizes, in the request's order.
+    pub variants: Vec<(VariantName, Artefact)>,
+    /// A `ThumbHash` of the image: at most 25 bytes.
+    pub thumbhash: Option<Vec<u8>>,
+}
+
+/// One file that the jail wrote and another jail verified.
+#[derive(Debug)]
+pub struct Artefact {
+    /// The bytes: sealed, so that they cannot change any more.
     pub file: File,
     /// How many.
     pub len: u64,
     /// What the encoder wrote.
     pub media_type: MediaType,
+    /// What can be seen, where it is an image.
+    pub image: Option<Dimensions>,
+}
+
+/// What can be seen of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dimensions {
     /// Width in pixels, upright.
     pub width: u32,
     /// Height in pixels, upright.
@@ -54,7 +65,7 @@ pub struct Transformed {
 /// How a transform ended.
 #[derive(Debug)]
 pub enum TransformOutcome {
-    /// There is an image.
+    /// It is made, and was verified.
     Done(Transformed),
     /// The input is not acceptable: `decode-failed`, `pixel-limit`, `frame-limit`, `output-limit`.
     Refused {
@@ -63,8 +74,9 @@ pub enum TransformOutcome {
         /// What exactly, with the limit.
         detail: String,
     },
-    /// The jail stopped it, or the input broke it: `transform-timeout`, `transform-killed`.
-    Stopped {
+    /// It cannot be decided without a person: `transform-timeout`, `transform-killed`, `multi-page`, `unparsable`,
+    /// `encrypted`.
+    Held {
         /// The reason code.
         reason: HoldReason,
         /// What stopped it, with the limit.
@@ -72,14 +84,15 @@ pub enum TransformOutcome {
     },
 }
 
-/// Re-encodes images where hostile input can do no harm.
+/// Makes objects anew where hostile input can do no harm.
 ///
 /// * Nothing is decoded in this process.
-/// * Nothing of the input's bytes is copied into the output.
-/// * However the work ends, its process and memory are gone when the call returns or its future is dropped.
+/// * Nothing of an image's bytes is copied into the output: the process that reads them does not write it.
+/// * What is answered was verified in a process of its own.
+/// * However the work ends, its processes and memory are gone when the call returns or its future is dropped.
 #[async_trait]
 pub trait Transformer: Send + Sync {
-    /// Decodes `input` and encodes it anew.
+    /// Makes `input` anew.
     async fn transform(&self, input: &Spooled, request: &TransformRequest) -> Result<TransformOutcome, TransformError>;
 
     /// Proves that every layer of the confinement holds.
