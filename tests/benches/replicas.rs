@@ -55,9 +55,7 @@ async fn run() -> Result<()> {
         station.set(key, value);
     }
     let sessions = station.sessions().await?;
-    let timed = (objects / TIMED_SHARE).max(1);
-    let crowd = upload(&sessions, &dev, objects + timed).await?;
-    let (crowd, late) = crowd.split_at(objects);
+    let crowd = upload(&sessions, &dev, objects).await?;
 
     let mut workers = Vec::new();
     for index in 0..replicas {
@@ -65,14 +63,15 @@ async fn run() -> Result<()> {
     }
     let before = cpu_time(&workers)?;
     let began = Instant::now();
-    tell(&station, &dev, crowd, None).await?;
+    tell(&station, &dev, &crowd, None).await?;
     all_settled(&sessions).await?;
     let took = began.elapsed();
     let cpu = cpu_time(&workers)?.checked_sub(before).context("time runs backwards")?;
     let rate = per_second(crowd.len(), took);
 
+    let late = upload(&sessions, &dev, (objects / TIMED_SHARE).max(1)).await?;
     let pause = Duration::from_secs_f64(2.0 / rate);
-    let told = tell(&station, &dev, late, Some(pause)).await?;
+    let told = tell(&station, &dev, &late, Some(pause)).await?;
     all_settled(&sessions).await?;
     let latencies = times_to_settled(&sessions, &told).await?;
 
