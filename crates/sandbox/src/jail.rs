@@ -15,9 +15,9 @@ use rustix::net::sockopt::socket_type;
 pub use self::allocator::JailedAllocator;
 use self::{limits::MappedBytes, maps::Maps, process::exit};
 use crate::{
-    format::{Done, ImageFormat, ImageLimits, Refusal},
+    format::Refusal,
     layer::Layer,
-    wire::{self, Frame, SetUp, Text, ToChild, ToHost, Work},
+    wire::{self, Done, Frame, SetUp, Task, Text, ToChild, ToHost},
 };
 
 /// Exit code of a child that answered, whatever the answer.
@@ -39,14 +39,20 @@ pub struct Confined {
     _this_thread: PhantomData<*const ()>,
 }
 
+#[cfg(fuzzing)]
+impl Confined {
+    /// For a fuzzer, which needs the system calls that a jail takes away.
+    pub const fn unconfined() -> Self {
+        Self { _this_thread: PhantomData }
+    }
+}
+
 /// One job, as the jailed program sees it.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// Format of the input, as the host detected it.
-    pub format: ImageFormat,
-    /// What it may be at most.
-    pub limits: ImageLimits,
-    /// The input.
+    /// What is to be done.
+    pub task: Task,
+    /// The input, as long as the task says.
     pub input: &'a [u8],
     /// Where the output goes. Its length is the most it can be.
     pub output: &'a mut [u8],
@@ -119,9 +125,9 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
 
 fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
     let answer = match say(&ToHost::Ready).ok().and_then(|()| hear()) {
-        Some(ToChild::Work(Work { format, limits })) => {
+        Some(ToChild::Work(task)) => {
             let (input, output) = maps.split();
-            match work(confined, Job { format, limits, input, output }) {
+            match work(confined, Job { task, input, output }) {
                 Ok(done) => ToHost::Done(done),
                 Err(refusal) => ToHost::Refused(refusal),
             }

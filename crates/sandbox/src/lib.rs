@@ -4,11 +4,13 @@ pub mod format;
 pub mod host;
 pub mod jail;
 pub mod layer;
+pub mod picture;
 pub mod probe;
 pub mod wire;
 
-pub use format::{Done, ImageFormat, ImageLimits, Refusal, RefusalCode};
+pub use format::{Refusal, RefusalCode};
 pub use host::{ExitCause, Jail, JailError, JailSettings};
 pub use jail::{Answer, Confined, JailedAllocator, Job};
 pub use layer::Layer;
 pub use probe::Probe;
+pub use wire::{Done, Task};

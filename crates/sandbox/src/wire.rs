@@ -9,15 +9,18 @@ use std::{fmt, fmt::Write as _};
 use thiserror::Error;
 
 use crate::{
-    format::{Done, ImageFormat, ImageLimits, Refusal, RefusalCode},
+    format::{
+        Animation, Artefact, ArtefactFormat, Colour, Decode, Decoded, DocumentFormat, Encode, Encoded, ImageFormat,
+        ImageLimits, List, MultiPage, OutputFormat, Refusal, RefusalCode, Sanitise, Verify,
+    },
     layer::Layer,
     probe::Probe,
 };
 
 /// Length of every message in bytes.
-pub const MESSAGE_BYTES: usize = 256;
+pub const MESSAGE_BYTES: usize = 512;
 
-const MAGIC: [u8; 4] = *b"LZJ1";
+const MAGIC: [u8; 4] = *b"LZJ2";
 const TEXT_BYTES: usize = 120;
 
 /// A message as it is on the wire.
@@ -93,7 +96,7 @@ impl fmt::Debug for Text {
 pub struct SetUp {
     /// The host's process id, which the child must find as its parent.
     pub host_pid: u32,
-    /// Length of the input in bytes.
+    /// Length of the input map in bytes: the longest input there can be.
     pub input_bytes: u64,
     /// Length of the output map in bytes.
     pub output_bytes: u64,
@@ -103,13 +106,28 @@ pub struct SetUp {
     pub cpu_ms: u64,
 }
 
-/// One job.
+/// What a ready child is to do. It does one task and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// Format of the input, as detected.
-    pub format: ImageFormat,
-    /// What it may be at most.
-    pub limits: ImageLimits,
+pub enum Task {
+    /// Bytes to pixels.
+    Decode(Decode),
+    /// Pixels to files.
+    Encode(Encode),
+    /// A document to a document.
+    Sanitise(Sanitise),
+    /// Files to a yes or no.
+    Verify(Verify),
+}
+
+/// A task that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// The picture is written.
+    Decoded(Decoded),
+    /// The files are written.
+    Encoded(Encoded),
+    /// The files are what was announced.
+    Verified,
 }
 
 /// What the host says.
@@ -117,8 +135,8 @@ pub struct Work {
 pub enum ToChild {
     /// First: how to build the jail.
     SetUp(SetUp),
-    /// After `Ready`: the job.
-    Work(Work),
+    /// After `Ready`: the task.
+    Work(Task),
     /// After `Ready`: an attempt that must fail.
     Probe(Probe),
 }
@@ -135,7 +153,7 @@ pub enum ToHost {
         /// Why.
         detail: Text,
     },
-    /// The output is written.
+    /// The task is done.
     Done(Done),
     /// The input breaks a rule.
     Refused(Refusal),
@@ -159,23 +177,43 @@ impl ToChild {
         match self {
             Self::SetUp(set_up) => {
                 Writer::new(1)
-                    .put(&set_up.host_pid.to_le_bytes())
-                    .put(&set_up.input_bytes.to_le_bytes())
-                    .put(&set_up.output_bytes.to_le_bytes())
-                    .put(&set_up.memory_bytes.to_le_bytes())
-                    .put(&set_up.cpu_ms.to_le_bytes())
+                    .u32(set_up.host_pid)
+                    .u64(set_up.input_bytes)
+                    .u64(set_up.output_bytes)
+                    .u64(set_up.memory_bytes)
+                    .u64(set_up.cpu_ms)
                     .frame
             }
-            Self::Work(Work { format, limits }) => {
-                Writer::new(2)
-                    .put(&[format.code()])
-                    .put(&limits.max_pixels.to_le_bytes())
-                    .put(&limits.max_side.to_le_bytes())
-                    .put(&limits.max_frames.to_le_bytes())
-                    .put(&limits.max_total_pixels.to_le_bytes())
+            Self::Probe(probe) => Writer::new(2).u8(probe.code()).frame,
+            Self::Work(Task::Decode(task)) => {
+                Writer::new(3)
+                    .u64(task.input_bytes)
+                    .u8(task.format.code())
+                    .limits(&task.limits)
+                    .u8(animation_code(task.animation))
+                    .u8(pages_code(task.pages))
+                    .u8(colour_code(task.colour))
+                    .u32(task.draw_side)
                     .frame
             }
-            Self::Probe(probe) => Writer::new(3).put(&[probe.code()]).frame,
+            Self::Work(Task::Encode(task)) => {
+                let [r, g, b] = task.background;
+                let head = Writer::new(4)
+                    .u64(task.input_bytes)
+                    .limits(&task.limits)
+                    .u8(ArtefactFormat::from(task.format).code())
+                    .u8(task.quality)
+                    .u32(task.max_side)
+                    .u8(r)
+                    .u8(g)
+                    .u8(b)
+                    .u64(task.original_bytes);
+                head.list(&task.variants, Writer::u32).frame
+            }
+            Self::Work(Task::Sanitise(task)) => Writer::new(5).u64(task.input_bytes).u8(task.format.code()).frame,
+            Self::Work(Task::Verify(task)) => {
+                Writer::new(6).u64(task.input_bytes).limits(&task.limits).list(&task.artefacts, Writer::artefact).frame
+            }
         }
     }
 
@@ -190,16 +228,35 @@ impl ToChild {
                 memory_bytes: fields.u64(),
                 cpu_ms: fields.u64(),
             }),
-            2 => Self::Work(Work {
+            2 => Self::Probe(fields.code(Probe::from_code)?),
+            3 => Self::Work(Task::Decode(Decode {
+                input_bytes: fields.u64(),
                 format: fields.code(ImageFormat::from_code)?,
-                limits: ImageLimits {
-                    max_pixels: fields.u64(),
-                    max_side: fields.u32(),
-                    max_frames: fields.u32(),
-                    max_total_pixels: fields.u64(),
-                },
-            }),
-            3 => Self::Probe(fields.code(Probe::from_code)?),
+                limits: fields.limits(),
+                animation: fields.code(animation_from_code)?,
+                pages: fields.code(pages_from_code)?,
+                colour: fields.code(colour_from_code)?,
+                draw_side: fields.u32(),
+            })),
+            4 => Self::Work(Task::Encode(Encode {
+                input_bytes: fields.u64(),
+                limits: fields.limits(),
+                format: fields.code(output_from_code)?,
+                quality: fields.u8(),
+                max_side: fields.u32(),
+                background: fields.take(),
+                original_bytes: fields.u64(),
+                variants: fields.list(|fields| Ok(fields.u32()))?,
+            })),
+            5 => Self::Work(Task::Sanitise(Sanitise {
+                input_bytes: fields.u64(),
+                format: fields.code(DocumentFormat::from_code)?,
+            })),
+            6 => Self::Work(Task::Verify(Verify {
+                input_bytes: fields.u64(),
+                limits: fields.limits(),
+                artefacts: fields.list(Reader::artefact)?,
+            })),
             other => return Err(WireError::Code(other)),
         };
         fields.end(message)
@@ -211,19 +268,15 @@ impl ToHost {
     pub fn encode(&self) -> Frame {
         match self {
             Self::Ready => Writer::new(0x81).frame,
-            Self::SetUpFailed { layer, detail } => Writer::new(0x82).put(&[layer.code()]).text(detail).frame,
-            Self::Done(done) => {
-                Writer::new(0x83)
-                    .put(&done.len.to_le_bytes())
-                    .put(&[done.format.code()])
-                    .put(&done.width.to_le_bytes())
-                    .put(&done.height.to_le_bytes())
-                    .put(&done.frames.to_le_bytes())
-                    .frame
+            Self::SetUpFailed { layer, detail } => Writer::new(0x82).u8(layer.code()).text(detail).frame,
+            Self::Refused(refusal) => Writer::new(0x83).u8(refusal.code.code()).text(&refusal.detail).frame,
+            Self::Panicked { place } => Writer::new(0x84).text(place).frame,
+            Self::Survived { probe, errno } => Writer::new(0x85).u8(probe.code()).put(&errno.to_le_bytes()).frame,
+            Self::Done(Done::Decoded(decoded)) => Writer::new(0x86).u64(decoded.len).frame,
+            Self::Done(Done::Encoded(encoded)) => {
+                Writer::new(0x87).list(&encoded.artefacts, Writer::artefact).list(&encoded.thumbhash, Writer::u8).frame
             }
-            Self::Refused(refusal) => Writer::new(0x84).put(&[refusal.code.code()]).text(&refusal.detail).frame,
-            Self::Panicked { place } => Writer::new(0x85).text(place).frame,
-            Self::Survived { probe, errno } => Writer::new(0x86).put(&[probe.code()]).put(&errno.to_le_bytes()).frame,
+            Self::Done(Done::Verified) => Writer::new(0x88).frame,
         }
     }
 
@@ -233,23 +286,61 @@ impl ToHost {
         let message = match kind {
             0x81 => Self::Ready,
             0x82 => Self::SetUpFailed { layer: fields.code(Layer::from_code)?, detail: fields.text() },
-            0x83 => Self::Done(Done {
-                len: fields.u64(),
-                format: fields.code(ImageFormat::from_code)?,
-                width: fields.u32(),
-                height: fields.u32(),
-                frames: fields.u32(),
-            }),
-            0x84 => Self::Refused(Refusal { code: fields.code(RefusalCode::from_code)?, detail: fields.text() }),
-            0x85 => Self::Panicked { place: fields.text() },
-            0x86 => Self::Survived { probe: fields.code(Probe::from_code)?, errno: i32::from_le_bytes(fields.take()) },
+            0x83 => Self::Refused(Refusal { code: fields.code(RefusalCode::from_code)?, detail: fields.text() }),
+            0x84 => Self::Panicked { place: fields.text() },
+            0x85 => Self::Survived { probe: fields.code(Probe::from_code)?, errno: i32::from_le_bytes(fields.take()) },
+            0x86 => Self::Done(Done::Decoded(Decoded { len: fields.u64() })),
+            0x87 => Self::Done(Done::Encoded(Encoded {
+                artefacts: fields.list(Reader::artefact)?,
+                thumbhash: fields.list(|fields| Ok(fields.u8()))?,
+            })),
+            0x88 => Self::Done(Done::Verified),
             other => return Err(WireError::Code(other)),
         };
         fields.end(message)
     }
 }
 
-/// Fills a frame from the front. The longest message (a code and a full text) fits with room to spare.
+const fn animation_code(animation: Animation) -> u8 {
+    match animation {
+        Animation::Keep => 0,
+        Animation::FirstFrame => 1,
+    }
+}
+
+fn animation_from_code(code: u8) -> Option<Animation> {
+    [Animation::Keep, Animation::FirstFrame].into_iter().find(|&animation| animation_code(animation) == code)
+}
+
+const fn pages_code(pages: MultiPage) -> u8 {
+    match pages {
+        MultiPage::Hold => 0,
+        MultiPage::First => 1,
+    }
+}
+
+fn pages_from_code(code: u8) -> Option<MultiPage> {
+    [MultiPage::Hold, MultiPage::First].into_iter().find(|&pages| pages_code(pages) == code)
+}
+
+const fn colour_code(colour: Colour) -> u8 {
+    match colour {
+        Colour::Srgb => 0,
+        Colour::Keep => 1,
+    }
+}
+
+fn colour_from_code(code: u8) -> Option<Colour> {
+    [Colour::Srgb, Colour::Keep].into_iter().find(|&colour| colour_code(colour) == code)
+}
+
+fn output_from_code(code: u8) -> Option<OutputFormat> {
+    [OutputFormat::Jpeg, OutputFormat::Png, OutputFormat::Gif, OutputFormat::WebP]
+        .into_iter()
+        .find(|&format| ArtefactFormat::from(format).code() == code)
+}
+
+/// Fills a frame from the front. The longest message, `Encoded` with every artefact, fits with room to spare.
 struct Writer {
     frame: Frame,
     at: usize,
@@ -264,6 +355,37 @@ impl Writer {
         self.frame[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
         self
+    }
+
+    fn u8(self, value: u8) -> Self {
+        self.put(&[value])
+    }
+
+    fn u32(self, value: u32) -> Self {
+        self.put(&value.to_le_bytes())
+    }
+
+    fn u64(self, value: u64) -> Self {
+        self.put(&value.to_le_bytes())
+    }
+
+    fn limits(self, limits: &ImageLimits) -> Self {
+        self.u64(limits.max_pixels).u32(limits.max_side).u32(limits.max_frames).u64(limits.max_total_pixels)
+    }
+
+    fn artefact(self, artefact: Artefact) -> Self {
+        self.u64(artefact.offset)
+            .u64(artefact.len)
+            .u8(artefact.format.code())
+            .u32(artefact.width)
+            .u32(artefact.height)
+            .u32(artefact.frames)
+    }
+
+    fn list<T: Copy, const N: usize>(self, list: &List<T, N>, put: impl Fn(Self, T) -> Self) -> Self {
+        // The lists of this wire hold 25 values at most.
+        let counted = self.u8(u8::try_from(list.len()).unwrap_or(u8::MAX));
+        list.iter().fold(counted, put)
     }
 
     fn text(self, text: &Text) -> Self {
@@ -294,6 +416,11 @@ impl<'a> Reader<'a> {
         out
     }
 
+    fn u8(&mut self) -> u8 {
+        let [value] = self.take();
+        value
+    }
+
     fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
@@ -302,8 +429,41 @@ impl<'a> Reader<'a> {
         u64::from_le_bytes(self.take())
     }
 
+    fn limits(&mut self) -> ImageLimits {
+        ImageLimits {
+            max_pixels: self.u64(),
+            max_side: self.u32(),
+            max_frames: self.u32(),
+            max_total_pixels: self.u64(),
+        }
+    }
+
+    fn artefact(&mut self) -> Result<Artefact, WireError> {
+        Ok(Artefact {
+            offset: self.u64(),
+            len: self.u64(),
+            format: self.code(ArtefactFormat::from_code)?,
+            width: self.u32(),
+            height: self.u32(),
+            frames: self.u32(),
+        })
+    }
+
+    /// A list that has room for as many values as the other side says: a count past that is no message.
+    fn list<T: Copy, const N: usize>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<List<T, N>, WireError> {
+        let count = self.u8();
+        let mut list = List::new();
+        for _ in 0..count {
+            list.push(item(self)?).map_err(|_| WireError::Code(count))?;
+        }
+        Ok(list)
+    }
+
     fn code<T>(&mut self, decode: impl Fn(u8) -> Option<T>) -> Result<T, WireError> {
-        let [code] = self.take();
+        let code = self.u8();
         decode(code).ok_or(WireError::Code(code))
     }
 
@@ -324,22 +484,64 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
+    const LIMITS: ImageLimits =
+        ImageLimits { max_pixels: 1 << 40, max_side: 7, max_frames: 300, max_total_pixels: u64::MAX };
+
+    fn artefact(index: u64) -> Artefact {
+        let format = ArtefactFormat::ALL[usize::try_from(index).unwrap() % ArtefactFormat::ALL.len()];
+        Artefact { offset: index, len: u64::MAX, format, width: u32::MAX, height: 2, frames: 3 }
+    }
+
+    fn encoded(artefacts: u64) -> ToHost {
+        let artefacts = List::of((0..artefacts).map(artefact)).unwrap();
+        ToHost::Done(Done::Encoded(Encoded { artefacts, thumbhash: List::of([0xff; 25]).unwrap() }))
+    }
+
     #[test]
     fn every_message_comes_back_as_it_went() {
-        let limits = ImageLimits { max_pixels: 1 << 40, max_side: 7, max_frames: 300, max_total_pixels: u64::MAX };
-        let set_up = SetUp { host_pid: 9, input_bytes: 1, output_bytes: 1 << 33, memory_bytes: u64::MAX, cpu_ms: 5000 };
+        let decode = Decode {
+            input_bytes: 77,
+            format: ImageFormat::Svg,
+            limits: LIMITS,
+            animation: Animation::FirstFrame,
+            pages: MultiPage::First,
+            colour: Colour::Keep,
+            draw_side: 1024,
+        };
+        let encode = Encode {
+            input_bytes: 1 << 33,
+            limits: LIMITS,
+            format: OutputFormat::WebP,
+            quality: 85,
+            max_side: 9,
+            background: [1, 2, 3],
+            original_bytes: 5,
+            variants: List::of(1..=8).unwrap(),
+        };
+        let verify = Verify { input_bytes: 6, limits: LIMITS, artefacts: List::of((0..9).map(artefact)).unwrap() };
         for message in [
-            ToChild::SetUp(set_up),
-            ToChild::Work(Work { format: ImageFormat::Bmp, limits }),
+            ToChild::SetUp(SetUp {
+                host_pid: 9,
+                input_bytes: 1,
+                output_bytes: 1 << 33,
+                memory_bytes: u64::MAX,
+                cpu_ms: 5000,
+            }),
+            ToChild::Work(Task::Decode(decode)),
+            ToChild::Work(Task::Encode(encode)),
+            ToChild::Work(Task::Sanitise(Sanitise { input_bytes: 3, format: DocumentFormat::Svg })),
+            ToChild::Work(Task::Verify(verify)),
             ToChild::Probe(Probe::PastOutput),
         ] {
             assert_eq!(ToChild::decode(&message.encode()), Ok(message));
         }
-        let done = Done { len: 3, format: ImageFormat::WebP, width: 1, height: 2, frames: 3 };
         for message in [
             ToHost::Ready,
             ToHost::SetUpFailed { layer: Layer::Seccomp, detail: Text::of("no") },
-            ToHost::Done(done),
+            ToHost::Done(Done::Decoded(Decoded { len: 3 })),
+            encoded(9),
+            encoded(0),
+            ToHost::Done(Done::Verified),
             ToHost::Refused(Refusal::new(RefusalCode::OutputLimit, "x".repeat(500))),
             ToHost::Panicked { place: Text::of("a.rs:1") },
             ToHost::Survived { probe: Probe::Fork, errno: -1 },
@@ -351,18 +553,37 @@ mod tests {
     #[test]
     fn bytes_that_are_no_message_are_an_error() {
         let good = ToHost::Ready.encode();
-        assert_eq!(ToHost::decode(&good[..255]), Err(WireError::Length(255)));
+        assert_eq!(ToHost::decode(&good[..511]), Err(WireError::Length(511)));
         assert_eq!(ToHost::decode(&[0; MESSAGE_BYTES]), Err(WireError::Magic));
         let mut trailing = good;
         trailing[MESSAGE_BYTES - 1] = 1;
         assert_eq!(ToHost::decode(&trailing), Err(WireError::Trailing));
         for byte in 0..=u8::MAX {
-            let mut frame =
-                ToHost::Done(Done { len: 0, format: ImageFormat::Png, width: 0, height: 0, frames: 0 }).encode();
-            frame[13] = byte;
-            assert_eq!(ToHost::decode(&frame).is_ok(), ImageFormat::from_code(byte).is_some());
+            // The format of the only artefact, behind magic, kind, count, offset and length.
+            let mut frame = encoded(1).encode();
+            frame[22] = byte;
+            assert_eq!(ToHost::decode(&frame).is_ok(), ArtefactFormat::from_code(byte).is_some());
+            // How many there are.
+            let mut frame = encoded(0).encode();
+            frame[5] = byte;
+            assert!(ToHost::decode(&frame).is_ok() == (byte == 0), "{byte}");
         }
-        assert_eq!(ToHost::decode(&ToChild::Probe(Probe::Fork).encode()), Err(WireError::Code(3)));
+        assert_eq!(ToHost::decode(&ToChild::Probe(Probe::Fork).encode()), Err(WireError::Code(2)));
+    }
+
+    /// Every byte of every message set to every value: an error or a message, never a panic.
+    #[test]
+    fn no_byte_makes_a_reader_leave_its_bounds() {
+        for message in [encoded(9), encoded(0), ToHost::Panicked { place: Text::of("abc") }] {
+            let frame = message.encode();
+            for at in 0..MESSAGE_BYTES {
+                for byte in 0..=u8::MAX {
+                    let mut frame = frame;
+                    frame[at] = byte;
+                    let (_, _) = (ToHost::decode(&frame).is_ok(), ToChild::decode(&frame).is_ok());
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use lazaret_sandbox::{ImageLimits, Refusal, RefusalCode};
+use lazaret_sandbox::{Refusal, RefusalCode, format::ImageLimits};
 use thiserror::Error;
 
 /// A rule the input broke.
 #[derive(Debug, Error)]
 #[error("{}", .0.detail)]
-pub(crate) struct Failure(Refusal);
+pub struct Failure(Refusal);
 
 impl Failure {
     pub(crate) fn new(code: RefusalCode, detail: impl fmt::Display) -> Self {
