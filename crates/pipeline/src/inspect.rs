@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lazaret_core::{
-    Action, FileName, MediaType, RejectReason, ScanReport, Sha256Digest, Spooled,
+    Action, FileName, MediaType, RejectReason, ScanReport, Sha256Digest, Spooled, VariantName,
     ports::{Decision, ScanError, TransformError},
 };
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     detect::{DetectError, detect},
     scan::{ScanStageError, Scanned, scan},
     station::Station,
-    transform::{Reencoded, TransformStageError, re_encode},
+    transform::{Made, Remade, TransformStageError, Variant, remake, treatment},
     verify::{Promise, Rejection, check_content, check_size},
 };
 
@@ -39,8 +40,80 @@ pub struct Inspection {
     pub reports: Vec<ScanReport>,
     /// Why it would not be published. None: it would be.
     pub decision: Option<Decision>,
-    /// What would be published instead of the file, where it is re-encoded: type, length, digest.
-    pub re_encoded: Option<(MediaType, u64, Sha256Digest)>,
+    /// What would be published instead of the file, where it is made anew.
+    pub made: Option<MadeAnew>,
+}
+
+/// What would be published instead of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MadeAnew {
+    /// Its type.
+    pub content_type: MediaType,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub sha256: Sha256Digest,
+    /// Width, height and frames of an image.
+    pub image: Option<MadeImage>,
+}
+
+/// What can be seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MadeImage {
+    /// Width in pixels, upright.
+    pub width: u32,
+    /// Height in pixels, upright.
+    pub height: u32,
+    /// How many frames; 1 for a still image.
+    pub frames: u32,
+    /// A `ThumbHash` in base64.
+    pub thumbhash: Option<String>,
+    /// What would be published beside it, in the policy's order.
+    pub variants: Vec<MadeVariant>,
+}
+
+/// A derived size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MadeVariant {
+    /// Its name in the policy.
+    pub name: VariantName,
+    /// Its type.
+    pub content_type: MediaType,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub sha256: Sha256Digest,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+}
+
+impl MadeAnew {
+    fn of(Made { object, looks }: &Made) -> Self {
+        let image = looks.as_ref().map(|looks| MadeImage {
+            width: looks.dimensions.width,
+            height: looks.dimensions.height,
+            frames: looks.dimensions.frames,
+            thumbhash: looks.thumbhash.clone(),
+            variants: looks.variants.iter().map(MadeVariant::of).collect(),
+        });
+        let (size, sha256) = (object.spooled.len(), *object.spooled.sha256());
+        Self { content_type: object.media_type.clone(), size, sha256, image }
+    }
+}
+
+impl MadeVariant {
+    fn of(Variant { name, file, dimensions }: &Variant) -> Self {
+        Self {
+            name: name.clone(),
+            content_type: file.media_type.clone(),
+            size: file.spooled.len(),
+            sha256: *file.spooled.sha256(),
+            width: dimensions.width,
+            height: dimensions.height,
+        }
+    }
 }
 
 /// Why nothing can be said.
@@ -62,8 +135,7 @@ pub enum InspectError {
 
 /// Looks at one file as the pipeline would.
 pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspection, InspectError> {
-    let nothing =
-        |decision| Inspection { media_type: None, policy: None, reports: Vec::new(), decision, re_encoded: None };
+    let nothing = |decision| Inspection { media_type: None, policy: None, reports: Vec::new(), decision, made: None };
     let refused = |Rejection { reason, detail, detected }: Rejection| Inspection {
         media_type: detected,
         ..nothing(Some(Decision::Reject { reason, detail }))
@@ -84,14 +156,12 @@ pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspect
     }
     let Scanned { reports, decision } = scan(station, &policy, object, &[]).await?;
     let decision = first_of(decision, opaque.as_ref());
-    if decision.is_some() || policy.action == Action::AsIs {
-        return Ok(Inspection { reports, decision, ..found });
-    }
-    Ok(match re_encode(station, &policy, object, &media_type).await? {
-        Reencoded::Decided(decision) => Inspection { reports, decision: Some(decision), ..found },
-        Reencoded::Image { spooled, media_type } => {
-            Inspection { reports, re_encoded: Some((media_type, spooled.len(), *spooled.sha256())), ..found }
-        }
+    let treatment = treatment(&policy, &[]).filter(|_| decision.is_none());
+    let Some(treatment) = treatment else { return Ok(Inspection { reports, decision, ..found }) };
+    Ok(match remake(station, &policy, treatment, object, &media_type, &[]).await? {
+        Remade::Decided(decision) => Inspection { reports, decision: Some(decision), ..found },
+        Remade::Made(made) => Inspection { reports, made: Some(MadeAnew::of(&made)), ..found },
+        Remade::Released => Inspection { reports, ..found },
     })
 }
 
@@ -128,9 +198,10 @@ impl From<TransformStageError> for InspectError {
     fn from(error: TransformStageError) -> Self {
         match error {
             TransformStageError::Transformer(error) => Self::Transform(error),
-            TransformStageError::Untrue(_) | TransformStageError::Read(_) | TransformStageError::Hash(_) => {
-                Self::Unsound(error.to_string())
-            }
+            TransformStageError::Untrue(_)
+            | TransformStageError::Read(_)
+            | TransformStageError::Detect(_)
+            | TransformStageError::Hash(_) => Self::Unsound(error.to_string()),
         }
     }
 }

@@ -19,7 +19,7 @@ mod zip_directory;
 
 pub use bus::{Bus, Decode, Encode, Message, SpanParent};
 pub use detect::{DetectError, Detected, detect};
-pub use inspect::{InspectError, Inspection, LocalFile, inspect};
+pub use inspect::{InspectError, Inspection, LocalFile, MadeAnew, MadeImage, MadeVariant, inspect};
 pub use passage::{Passage, PassageError, Passed};
 pub use publish::PublishError;
 pub use reconcile::{Progress, ReconcileCounts, ReconcileError, ReconcileSettings, Reconciled, Reconciler};

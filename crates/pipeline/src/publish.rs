@@ -1,13 +1,27 @@
-//! The safe copy: its name, its headers, and the proof that it is there.
+//! The safe copy: its name, its headers, and the proof that it is there. Variants of an image are published before the
+//! image, each by the same rules, under a key of its own.
+
+mod file_name;
+
+use std::collections::HashSet;
 
 use lazaret_core::{
-    BucketName, Fence, MediaType, PublishedKey, PublishedObject, Session, Spooled, UploadId,
-    ports::{ObjectHead, PublishHeaders, PublishRequest, PublishSource, ReadBack, SessionStoreError, StoreError},
+    BucketName, Fence, MediaType, PublishedImage, PublishedKey, PublishedObject, PublishedVariant, Session, Spooled,
+    UploadId, VariantName,
+    ports::{
+        Dimensions, ObjectHead, PublishHeaders, PublishRequest, PublishSource, ReadBack, SessionStoreError, StoreError,
+    },
 };
 use thiserror::Error;
 use tracing::info_span;
 
-use crate::{metrics::stage, passage::delete_all_versions, station::Station};
+use crate::{
+    metrics::stage,
+    passage::delete_all_versions,
+    station::Station,
+    transform::{Looks, Made, MadeFile, Variant},
+};
+use file_name::{Display, disposition, name_of};
 
 /// How long a reader may keep a copy: names are by digest, so only a revocation makes one stale.
 const CACHE_CONTROL: &str = "private, max-age=86400, immutable";
@@ -42,36 +56,117 @@ pub(crate) struct Copy<'a> {
     pub(crate) session: &'a Session,
     pub(crate) head: &'a ObjectHead,
     pub(crate) scanned: &'a Spooled,
-    pub(crate) transformed: Option<&'a Spooled>,
+    /// What the scanned bytes are.
     pub(crate) media_type: &'a MediaType,
+    /// What is published instead of them.
+    pub(crate) made: Option<&'a Made>,
 }
 
-/// Writes the copy, reads it back, and compares. The lease was renewed just before.
+/// Writes the copy and its variants, reads them back, and compares. The lease was renewed just before.
 pub(crate) async fn publish(station: &Station, fence: Fence, copy: &Copy<'_>) -> Result<PublishedObject, PublishError> {
-    let bytes = copy.transformed.unwrap_or(copy.scanned);
-    let settings = &station.settings;
-    let key = PublishedKey::for_object(&settings.published_prefix, copy.session.object_id, bytes.sha256());
-    let headers = headers(copy, bytes);
-    let source = match copy.transformed {
-        Some(spooled) => PublishSource::Transformed { spooled },
-        None => PublishSource::AsIs { spooled: copy.scanned, object: copy.head },
+    let Some(made) = copy.made else {
+        let source = PublishSource::AsIs { spooled: copy.scanned, object: copy.head };
+        let name = copy.session.file_name.as_str();
+        let headers = headers(copy, copy.scanned, copy.media_type, disposition(Display::Attachment, name));
+        let key = write(station, fence, copy.session, source, &headers).await?;
+        return Ok(published(station, key, copy.scanned, copy.media_type, None));
     };
-    let bucket = &settings.published_bucket;
-    let request = PublishRequest { bucket, key: &key, source, headers: &headers };
-    stage("publish", info_span!("publish", object.key = %key), station.store.publish(&request)).await?;
-    let read_back = stage("read-back", info_span!("read-back"), station.store.read_back(bucket, &key)).await?;
-    let Some(read_back) = read_back else { return Err(PublishError::Missing { key }) };
-    if let Some(difference) = difference(&read_back, bytes, &headers) {
-        withdraw(station, copy.session.upload_id, fence, bucket, &key).await?;
-        return Err(PublishError::Different { key, difference });
+    let image = match &made.looks {
+        Some(looks) => Some(publish_variants(station, fence, copy, &made.object, looks).await?),
+        None => None,
+    };
+    // Only what was made of pixels can be shown without a thought.
+    let display = if made.looks.is_some() { Display::Inline } else { Display::Attachment };
+    let key = write_made(station, fence, copy, &made.object, None, display).await?;
+    Ok(published(station, key, &made.object.spooled, &made.object.media_type, image))
+}
+
+/// Equal bytes have one key and are written once; as the object itself where they are the object.
+async fn publish_variants(
+    station: &Station,
+    fence: Fence,
+    copy: &Copy<'_>,
+    object: &MadeFile,
+    looks: &Looks,
+) -> Result<PublishedImage, PublishError> {
+    let mut written = HashSet::from([*object.spooled.sha256()]);
+    let mut variants = Vec::with_capacity(looks.variants.len());
+    for Variant { name, file, dimensions } in &looks.variants {
+        let sha256 = *file.spooled.sha256();
+        let key = if written.insert(sha256) {
+            write_made(station, fence, copy, file, Some(name), Display::Inline).await?
+        } else {
+            key(station, copy.session, &file.spooled)
+        };
+        variants.push(PublishedVariant {
+            name: name.clone(),
+            key,
+            sha256,
+            size: file.spooled.len(),
+            content_type: file.media_type.clone(),
+            width: dimensions.width,
+            height: dimensions.height,
+        });
     }
-    Ok(PublishedObject {
-        bucket: bucket.clone(),
+    let Dimensions { width, height, frames } = looks.dimensions;
+    Ok(PublishedImage { width, height, frames, thumbhash: looks.thumbhash.clone(), variants })
+}
+
+fn published(
+    station: &Station,
+    key: PublishedKey,
+    bytes: &Spooled,
+    media_type: &MediaType,
+    image: Option<PublishedImage>,
+) -> PublishedObject {
+    PublishedObject {
+        bucket: station.settings.published_bucket.clone(),
         key,
         sha256: *bytes.sha256(),
         size: bytes.len(),
-        content_type: copy.media_type.clone(),
-    })
+        content_type: media_type.clone(),
+        image,
+    }
+}
+
+async fn write_made(
+    station: &Station,
+    fence: Fence,
+    copy: &Copy<'_>,
+    file: &MadeFile,
+    variant: Option<&VariantName>,
+    display: Display,
+) -> Result<PublishedKey, PublishError> {
+    let name = name_of(&copy.session.file_name, copy.media_type, variant, &file.media_type);
+    let headers = headers(copy, &file.spooled, &file.media_type, disposition(display, &name));
+    let source = PublishSource::Transformed { spooled: &file.spooled };
+    write(station, fence, copy.session, source, &headers).await
+}
+
+fn key(station: &Station, session: &Session, bytes: &Spooled) -> PublishedKey {
+    PublishedKey::for_object(&station.settings.published_prefix, session.object_id, bytes.sha256())
+}
+
+/// One object, written, read back and compared.
+async fn write(
+    station: &Station,
+    fence: Fence,
+    session: &Session,
+    source: PublishSource<'_>,
+    headers: &PublishHeaders,
+) -> Result<PublishedKey, PublishError> {
+    let (PublishSource::AsIs { spooled: bytes, .. } | PublishSource::Transformed { spooled: bytes }) = source;
+    let key = key(station, session, bytes);
+    let bucket = &station.settings.published_bucket;
+    let request = PublishRequest { bucket, key: &key, source, headers };
+    stage("publish", info_span!("publish", object.key = %key), station.store.publish(&request)).await?;
+    let read_back = stage("read-back", info_span!("read-back"), station.store.read_back(bucket, &key)).await?;
+    let Some(read_back) = read_back else { return Err(PublishError::Missing { key }) };
+    if let Some(difference) = difference(&read_back, bytes, headers) {
+        withdraw(station, session.upload_id, fence, bucket, &key).await?;
+        return Err(PublishError::Different { key, difference });
+    }
+    Ok(key)
 }
 
 /// Removes a copy that is not what it should be, but only while the lease is ours: under a newer fence another worker
@@ -89,15 +184,11 @@ async fn withdraw(
     Ok(())
 }
 
-fn headers(copy: &Copy<'_>, bytes: &Spooled) -> PublishHeaders {
+fn headers(copy: &Copy<'_>, bytes: &Spooled, media_type: &MediaType, content_disposition: String) -> PublishHeaders {
     let session = copy.session;
-    let (kind, name) = match copy.transformed {
-        Some(_) => ("inline", renamed(session.file_name.as_str(), copy.media_type)),
-        None => ("attachment", session.file_name.as_str().to_owned()),
-    };
     PublishHeaders {
-        content_type: copy.media_type.clone(),
-        content_disposition: format!("{kind}; filename*=UTF-8''{}", ext_value(&name)),
+        content_type: media_type.clone(),
+        content_disposition,
         cache_control: CACHE_CONTROL.to_owned(),
         metadata: vec![
             ("lazaret-object-id", session.object_id.to_string()),
@@ -107,28 +198,6 @@ fn headers(copy: &Copy<'_>, bytes: &Spooled) -> PublishHeaders {
             ("lazaret-upload-id", session.upload_id.to_string()),
         ],
     }
-}
-
-/// A re-encoded image may be of another type than its name says: BMP becomes PNG.
-fn renamed(name: &str, media_type: &MediaType) -> String {
-    match (media_type.as_str(), name.rsplit_once('.')) {
-        ("image/png", Some((stem, extension))) if extension.eq_ignore_ascii_case("bmp") => format!("{stem}.png"),
-        _ => name.to_owned(),
-    }
-}
-
-/// The `ext-value` of RFC 8187: everything but `attr-char` is percent-encoded UTF-8.
-fn ext_value(name: &str) -> String {
-    use std::fmt::Write as _;
-    name.bytes().fold(String::with_capacity(name.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            write!(text, "%{byte:02X}").unwrap_or_default();
-        }
-        text
-    })
 }
 
 fn difference(read_back: &ReadBack, bytes: &Spooled, headers: &PublishHeaders) -> Option<String> {
@@ -154,24 +223,4 @@ fn difference(read_back: &ReadBack, bytes: &Spooled, headers: &PublishHeaders) -
     }
     let (name, value) = read_back.unexpected.first()?;
     Some(format!("{name} {value:?} came back, which was not written"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_encoded_by_rfc_8187() {
-        assert_eq!(ext_value("a b.png"), "a%20b.png");
-        assert_eq!(ext_value("größe\"\r\n;.pdf"), "gr%C3%B6%C3%9Fe%22%0D%0A%3B.pdf");
-        assert_eq!(ext_value("it's(1)*.txt"), "it%27s%281%29%2A.txt");
-    }
-
-    #[test]
-    fn only_a_bitmap_changes_its_name() {
-        let png = "image/png".parse().unwrap();
-        assert_eq!(renamed("a.BMP", &png), "a.png");
-        assert_eq!(renamed("a.png", &png), "a.png");
-        assert_eq!(renamed("bmp", &png), "bmp");
-    }
 }

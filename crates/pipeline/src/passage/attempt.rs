@@ -23,7 +23,7 @@ use crate::{
     publish::{Copy, PublishError, publish},
     scan::{ScanStageError, Scanned, scan},
     station::Station,
-    transform::{Reencoded, TransformStageError, re_encode},
+    transform::{Remade, TransformStageError, remake, treatment},
     verify::{Promise, Rejection, check_content, check_size},
 };
 
@@ -197,24 +197,20 @@ impl Attempt<'_> {
         if let Some(decision) = first_of(decision, opaque) {
             return conclude(decision, reports);
         }
-        let image = match policy.action {
-            Action::AsIs | Action::Reject => None,
-            Action::ReEncode => {
-                let transform = re_encode(self.station(), policy, spooled, &accepted.media_type);
-                match stage("transform", info_span!("transform"), transform).await? {
-                    Reencoded::Image { spooled, media_type } => Some((spooled, media_type)),
-                    Reencoded::Decided(decision) => return conclude(decision, reports),
+        let made = match treatment(policy, overrides) {
+            None => None,
+            Some(treatment) => {
+                let remaking = remake(self.station(), policy, treatment, spooled, &accepted.media_type, overrides);
+                match stage("transform", info_span!("transform"), remaking).await? {
+                    Remade::Made(made) => Some(made),
+                    Remade::Released => None,
+                    Remade::Decided(decision) => return conclude(decision, reports),
                 }
             }
         };
         self.renew().await?;
-        let copy = Copy {
-            session: &self.session,
-            head,
-            scanned: spooled,
-            transformed: image.as_ref().map(|(spooled, _)| spooled),
-            media_type: image.as_ref().map_or(&accepted.media_type, |(_, media_type)| media_type),
-        };
+        let (session, media_type, made) = (&self.session, &accepted.media_type, made.as_deref());
+        let copy = Copy { session, head, scanned: spooled, media_type, made };
         conclude(Decision::Publish(publish(self.station(), self.fence, &copy).await?), reports)
     }
 
@@ -356,9 +352,10 @@ impl From<TransformStageError> for PassageError {
     fn from(error: TransformStageError) -> Self {
         match error {
             TransformStageError::Transformer(error) => Self::Transform(error),
-            TransformStageError::Untrue(_) | TransformStageError::Read(_) | TransformStageError::Hash(_) => {
-                Self::Unsound(chain(&error))
-            }
+            TransformStageError::Untrue(_)
+            | TransformStageError::Read(_)
+            | TransformStageError::Detect(_)
+            | TransformStageError::Hash(_) => Self::Unsound(chain(&error)),
         }
     }
 }

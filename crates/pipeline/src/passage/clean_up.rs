@@ -2,8 +2,10 @@
 //!
 //! Every step may be repeated: a crash in between is mended by the next delivery or by the sweeper.
 
+use std::collections::HashSet;
+
 use lazaret_core::{
-    BucketName, ObjectKey, Prefix, Session, SessionState, VersionId,
+    BucketName, ObjectKey, Prefix, PublishedKey, PublishedObject, Session, SessionState, VersionId,
     ports::{ListFrom, StoreError},
 };
 
@@ -63,7 +65,7 @@ pub(crate) async fn clean_up(
     Ok(())
 }
 
-/// Deletes every published copy of the session's object but the one its state names.
+/// Deletes every published copy of the session's object, and of its variants, but those that its state names.
 pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Result<(), PassageError> {
     for copy in stray_copies(station, session).await? {
         if !withdraw_copy(station, session, &copy).await? {
@@ -73,17 +75,19 @@ pub(crate) async fn withdraw_copies(station: &Station, session: &Session) -> Res
     Ok(())
 }
 
-/// The published copies of the session's object but for the one its state names: a few, for each is of an attempt.
+/// The published copies of the session's object and its variants but for those its state names: a few, for each is of an
+/// attempt.
 pub(crate) async fn stray_copies(station: &Station, session: &Session) -> Result<Vec<ObjectKey>, PassageError> {
     let bucket = &station.settings.published_bucket;
     let text = format!("{}{}/", station.settings.published_prefix, session.object_id);
     let prefix: Prefix =
         text.parse().map_err(|error| PassageError::Unsound(format!("copies cannot be listed: {error}")))?;
-    let kept = session.state.published().map(|object| object.key.as_key());
+    let kept: HashSet<_> =
+        session.state.published().into_iter().flat_map(PublishedObject::keys).map(PublishedKey::as_key).collect();
     let (mut stray, mut from) = (Vec::new(), None);
     loop {
         let page = station.store.list(bucket, &prefix, ListFrom::page(from.as_deref())).await?;
-        stray.extend(page.items.into_iter().map(|copy| copy.key).filter(|key| Some(key) != kept));
+        stray.extend(page.items.into_iter().map(|copy| copy.key).filter(|key| !kept.contains(key)));
         match page.next {
             Some(next) => from = Some(next),
             None => return Ok(stray),
