@@ -16,14 +16,16 @@ use crate::{
     error::{NoAnswer, corrupt, failed},
 };
 
-const SQLITE: [&str; 3] = [
+const SQLITE: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_sessions.sql"),
     include_str!("../migrations/sqlite/0002_outbox_by_session.sql"),
     include_str!("../migrations/sqlite/0003_contested_sessions.sql"),
+    include_str!("../migrations/sqlite/0004_published_image.sql"),
 ];
-const POSTGRES: [&str; 2] = [
+const POSTGRES: [&str; 3] = [
     include_str!("../migrations/postgres/0001_sessions.sql"),
     include_str!("../migrations/postgres/0002_contested_sessions.sql"),
+    include_str!("../migrations/postgres/0003_published_image.sql"),
 ];
 
 /// What programs that migrate one PostgreSQL database agree on: "lazaret" in ASCII.

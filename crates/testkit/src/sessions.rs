@@ -13,8 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use lazaret_core::{
-    EngineVersion, Fence, Finding, NewSession, ObjectId, Prefix, PublishedKey, PublishedObject, QuarantineKey,
-    RejectReason, ScanReport, Session, Sha256Digest, SourceObject, UploadId, WorkerId,
+    EngineVersion, Fence, Finding, NewSession, ObjectId, Prefix, PublishedImage, PublishedKey, PublishedObject,
+    PublishedVariant, QuarantineKey, RejectReason, ScanReport, Session, Sha256Digest, SourceObject, UploadId, WorkerId,
     ports::{Begun, Decision, SessionStore, Settled, Settlement},
 };
 use uuid::Uuid;
@@ -192,12 +192,31 @@ pub fn report(finding: Finding) -> Result<ScanReport> {
     })
 }
 
-/// A clean object, published.
+/// A clean image, published with a variant.
 pub fn publish() -> Result<Settlement> {
+    publish_with(Some(PublishedImage {
+        width: 640,
+        height: 480,
+        frames: 1,
+        thumbhash: Some("3OcRJYB4d3h/iIeHeEh3eIhw+j2w".to_owned()),
+        variants: vec![PublishedVariant {
+            name: "thumb".parse()?,
+            key: PublishedKey::from_key("published/x/thumb".parse()?),
+            sha256: Sha256Digest::from_bytes([3; 32]),
+            size: 400,
+            content_type: "image/png".parse()?,
+            width: 256,
+            height: 192,
+        }],
+    }))
+}
+
+/// A clean object, published, that looks like this.
+pub fn publish_with(image: Option<PublishedImage>) -> Result<Settlement> {
     let sha256 = Sha256Digest::from_bytes([2; 32]);
     let key = PublishedKey::for_object(&"published/".parse()?, ObjectId::from_uuid(Uuid::now_v7()), &sha256);
-    let object =
-        PublishedObject { bucket: "published".parse()?, key, sha256, size: 4000, content_type: "image/png".parse()? };
+    let (bucket, content_type) = ("published".parse()?, "image/png".parse()?);
+    let object = PublishedObject { bucket, key, sha256, size: 4000, content_type, image };
     Ok(Settlement {
         decision: Decision::Publish(object),
         source: Some(source()?),

@@ -1,4 +1,4 @@
-//! The transform port: a fake that re-encodes nothing and says so.
+//! The transform port: a fake that decodes nothing and says so.
 
 use std::{
     fmt,
@@ -12,24 +12,72 @@ use std::{
 
 use async_trait::async_trait;
 use lazaret_core::{
-    HoldReason, MediaType, RejectReason, Spooled,
-    ports::{TransformError, TransformOutcome, TransformRequest, Transformed, Transformer},
+    HoldReason, MediaType, RejectReason, Spooled, VariantName, VariantSize,
+    ports::{
+        Artefact, Dimensions, TransformError, TransformOutcome, TransformRequest, Transformed, Transformer, Treatment,
+    },
 };
 
 use crate::objects::contents;
 
-/// What the fake makes of an image.
+/// What the fake makes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Made {
-    /// These bytes, said to be of this type.
-    Image(Vec<u8>, MediaType),
+    /// These files.
+    Files(MadeFiles),
     /// The input is not acceptable.
     Refused(RejectReason),
-    /// The jail stopped it.
-    Stopped(HoldReason),
+    /// It waits for a person.
+    Held(HoldReason),
 }
 
-type Make = dyn Fn(&[u8], usize) -> Made + Send + Sync;
+/// An object made anew, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeFiles {
+    /// The object.
+    pub object: MadeFile,
+    /// Derived sizes.
+    pub variants: Vec<(VariantName, MadeFile)>,
+    /// A placeholder.
+    pub thumbhash: Option<Vec<u8>>,
+}
+
+/// One file of it, and what is said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeFile {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they are said to be.
+    pub media_type: MediaType,
+    /// What is said to be seen.
+    pub image: Option<Dimensions>,
+}
+
+impl MadeFile {
+    /// A still image of `width` by one pixel.
+    pub const fn image(bytes: Vec<u8>, media_type: MediaType, width: u32) -> Self {
+        Self { bytes, media_type, image: Some(Dimensions { width, height: 1, frames: 1 }) }
+    }
+
+    /// No image.
+    pub const fn document(bytes: Vec<u8>, media_type: MediaType) -> Self {
+        Self { bytes, media_type, image: None }
+    }
+
+    fn into_artefact(self) -> io::Result<Artefact> {
+        let mut file: File = tempfile::tempfile()?;
+        file.write_all(&self.bytes)?;
+        Ok(Artefact { file, len: self.bytes.len() as u64, media_type: self.media_type, image: self.image })
+    }
+}
+
+impl From<MadeFile> for Made {
+    fn from(object: MadeFile) -> Self {
+        Self::Files(MadeFiles { object, variants: Vec::new(), thumbhash: None })
+    }
+}
+
+type Make = dyn Fn(&[u8], &TransformRequest, usize) -> Made + Send + Sync;
 
 /// A transformer that makes what a closure says. Clones share everything.
 #[derive(Clone)]
@@ -40,19 +88,19 @@ pub struct MemoryTransformer {
 }
 
 impl MemoryTransformer {
-    /// Gives the closure all bytes of the input and the number of the call, from 1.
-    pub fn new(make: impl Fn(&[u8], usize) -> Made + Send + Sync + 'static) -> Self {
+    /// Gives the closure all bytes of the input, the request, and the number of the call, from 1.
+    pub fn new(make: impl Fn(&[u8], &TransformRequest, usize) -> Made + Send + Sync + 'static) -> Self {
         Self { make: Arc::new(make), calls: Arc::default(), down: Arc::default() }
     }
 
-    /// Makes a PNG signature and the length of the input: the same output for the same input.
+    /// Makes a PNG signature and the length of the input, and so for every variant: the same output for the same input.
     pub fn png() -> Self {
-        Self::new(|input, _| Made::Image(png(&format!("re-encoded from {} bytes", input.len())), png_type()))
+        Self::new(|input, request, _| pngs(&format!("re-encoded from {} bytes", input.len()), request))
     }
 
-    /// Makes another PNG with each call, as an encoder with threads or a clock would.
+    /// Makes other PNGs with each call, as an encoder with threads or a clock would.
     pub fn restless_png() -> Self {
-        Self::new(|_, call| Made::Image(png(&format!("re-encoded in call {call}")), png_type()))
+        Self::new(|_, request, call| pngs(&format!("re-encoded in call {call}"), request))
     }
 
     /// Its confinement is not complete from now on, or complete again.
@@ -82,11 +130,27 @@ fn png_type() -> MediaType {
     "image/png".parse().expect("a valid media type")
 }
 
-fn image(bytes: &[u8], media_type: MediaType) -> io::Result<TransformOutcome> {
-    let mut file: File = tempfile::tempfile()?;
-    file.write_all(bytes)?;
-    let len = bytes.len() as u64;
-    Ok(TransformOutcome::Done(Transformed { file, len, media_type, width: 1, height: 1, frames: 1 }))
+/// The PNG of this text, and its variants as they were asked for.
+fn pngs(text: &str, request: &TransformRequest) -> Made {
+    let Treatment::ReEncode(output) = &request.treatment else { return Made::Held(HoldReason::Unparsable) };
+    let variant = |size: &VariantSize| {
+        let bytes = png(&format!("{text} as {}", size.name));
+        (size.name.clone(), MadeFile::image(bytes, png_type(), size.max_side))
+    };
+    Made::Files(MadeFiles {
+        object: MadeFile::image(png(text), png_type(), 1),
+        variants: output.variants.iter().map(variant).collect(),
+        thumbhash: Some(b"a placeholder".to_vec()),
+    })
+}
+
+fn transformed(made: MadeFiles) -> io::Result<TransformOutcome> {
+    let variants = made.variants.into_iter().map(|(name, file)| Ok((name, file.into_artefact()?)));
+    Ok(TransformOutcome::Done(Transformed {
+        object: made.object.into_artefact()?,
+        variants: variants.collect::<io::Result<_>>()?,
+        thumbhash: made.thumbhash,
+    }))
 }
 
 impl fmt::Debug for MemoryTransformer {
@@ -97,15 +161,15 @@ impl fmt::Debug for MemoryTransformer {
 
 #[async_trait]
 impl Transformer for MemoryTransformer {
-    async fn transform(&self, input: &Spooled, _: &TransformRequest) -> Result<TransformOutcome, TransformError> {
+    async fn transform(&self, input: &Spooled, request: &TransformRequest) -> Result<TransformOutcome, TransformError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         self.confined()?;
         let spawn = |source: io::Error| TransformError::Spawn { program: "memory".to_owned(), source: source.into() };
         let detail = "told to".to_owned();
-        match (self.make)(&contents(input).map_err(spawn)?, call) {
-            Made::Image(bytes, media_type) => image(&bytes, media_type).map_err(spawn),
+        match (self.make)(&contents(input).map_err(spawn)?, request, call) {
+            Made::Files(files) => transformed(files).map_err(spawn),
             Made::Refused(reason) => Ok(TransformOutcome::Refused { reason, detail }),
-            Made::Stopped(reason) => Ok(TransformOutcome::Stopped { reason, detail }),
+            Made::Held(reason) => Ok(TransformOutcome::Held { reason, detail }),
         }
     }
 

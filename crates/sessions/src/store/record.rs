@@ -103,6 +103,7 @@ fn published(row: &AnyRow) -> Result<PublishedObject, SessionStoreError> {
         sha256: parsed(row, "published_sha256")?,
         size: bytes(row, "published_size")?,
         content_type: parsed(row, "published_type")?,
+        image: optional(row, "published_image")?.map(|text| from_json(&text)).transpose()?,
     })
 }
 

@@ -114,12 +114,14 @@ impl Write {
         let source = session.source.as_ref();
         let published = published_of(&session.state);
         let overrides = serde_json::to_string(&session.overrides).map_err(corrupt)?;
+        let image = published.and_then(|object| object.image.as_ref()).map(serde_json::to_string);
+        let image = image.transpose().map_err(corrupt)?;
         let update = sqlx::query(
             "update sessions set state = $1, reason = $2, detail = $3, overrides = $4, policy = $5, attempts = $6, \
              fence = $7, lease_worker = $8, lease_until_ms = $9, source_version = $10, source_etag = $11, \
              source_size = $12, source_sha256 = $13, source_type = $14, published_bucket = $15, \
              published_key = $16, published_sha256 = $17, published_size = $18, published_type = $19, \
-             updated_at_ms = $20 where upload_id = $21 and fence <= $7",
+             published_image = $20, updated_at_ms = $21 where upload_id = $22 and fence <= $7",
         )
         .bind(session.state.name().as_str())
         .bind(session.state.reason().map(Reason::code))
@@ -140,6 +142,7 @@ impl Write {
         .bind(published.map(|object| object.sha256.to_string()))
         .bind(published.map(|object| length(object.size)).transpose()?)
         .bind(published.map(|object| object.content_type.as_str()))
+        .bind(image)
         .bind(session.updated_at.as_millisecond())
         .bind(session.upload_id.to_string());
         if self.execute(update).await? == 1 {

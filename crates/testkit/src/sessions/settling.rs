@@ -7,7 +7,7 @@ use lazaret_core::{
 };
 use serde_json::Value;
 
-use super::{LONG, OVER, begin, commit, created, hold, now_is, publish, reject, settled, source, worker};
+use super::{LONG, OVER, begin, commit, created, hold, now_is, publish, publish_with, reject, settled, source, worker};
 
 /// A published session knows its copy, its source and its verdicts, and the world is told.
 pub async fn publishes(store: &dyn SessionStore) -> Result<()> {
@@ -21,6 +21,12 @@ pub async fn publishes(store: &dyn SessionStore) -> Result<()> {
     ensure!(event["state"] == "published" && event["reason"].is_null(), "{event}");
     ensure!(event["published"]["key"] == object.key.to_string(), "{event}");
     ensure!(event["published"]["sha256"] == object.sha256.to_string(), "{event}");
+    ensure!(event["published"]["image"] == serde_json::to_value(&object.image)?, "{event}");
+    ensure!(event["published"]["image"]["variants"][0]["key"] == "published/x/thumb", "{event}");
+    let plain = publish_with(None)?;
+    let Decision::Publish(object) = &plain.decision else { unreachable!("it publishes") };
+    let session = settled(store, &plain).await?;
+    ensure!(now_is(store, session.upload_id).await?.state == SessionState::Published(object.clone()));
     Ok(())
 }
 
