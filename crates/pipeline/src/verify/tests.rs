@@ -14,6 +14,7 @@ fn policies() -> PolicySet {
         max_pixels: None,
         max_side: None,
         max_frames: None,
+        image: lazaret_core::ImageOutput::default(),
     };
     PolicySet::new(vec![
         policy("images", &["image/png", "image/jpeg"], Action::ReEncode),

@@ -8,19 +8,22 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use lazaret_core::{SessionState, StateName, WorkerId, ports::EventSink};
+use lazaret_core::{
+    SessionState, StateName, WorkerId,
+    ports::{EventSink, Treatment},
+};
 use lazaret_pipeline::{Station, Sweeper};
 use lazaret_queue::EmbeddedQueue;
 use lazaret_testkit::{
     objects::{Effect, MemoryObjectStore},
     scanners::eicar,
     sinks::MemorySink,
-    transformer::MemoryTransformer,
+    transformer::{Made, MadeFile, MadeFiles, MemoryTransformer, png},
 };
 
 use crate::{
     faulty::{End, Faults, Faulty, FaultyQueue, Strike},
-    rig::{BUCKET, PUBLISHED, Rig, Running, a_png, embedded, message},
+    rig::{BUCKET, PUBLISHED, Rig, Running, a_png, embedded, message, named},
 };
 
 /// Long enough for a slow machine to renew it, short enough to wait for its end.
@@ -34,11 +37,23 @@ enum Case {
     AsIsVersioned,
     /// The encoder's output differs from attempt to attempt.
     ReEncoded,
+    /// The same with two variants.
+    Variants,
+    /// Of three variants one is the image itself and one is another.
+    EqualVariants,
     Infected,
     Encrypted,
 }
 
-const CASES: [Case; 5] = [Case::AsIs, Case::AsIsVersioned, Case::ReEncoded, Case::Infected, Case::Encrypted];
+const CASES: [Case; 7] = [
+    Case::AsIs,
+    Case::AsIsVersioned,
+    Case::ReEncoded,
+    Case::Variants,
+    Case::EqualVariants,
+    Case::Infected,
+    Case::Encrypted,
+];
 
 impl Case {
     async fn rig(self) -> Rig {
@@ -47,13 +62,21 @@ impl Case {
             Self::AsIs | Self::Infected | Self::Encrypted => Rig::over(store).await,
             Self::AsIsVersioned => Rig::over(store.with_versioning()).await,
             Self::ReEncoded => Rig::over(store).await.with_transformer(MemoryTransformer::restless_png()),
+            Self::Variants => {
+                let rig = Rig::over(store.with_versioning()).await.with_variants(&["thumb", "web"]);
+                rig.with_transformer(MemoryTransformer::restless_png())
+            }
+            Self::EqualVariants => {
+                let rig = Rig::over(store).await.with_variants(&["thumb", "web", "print"]);
+                rig.with_transformer(equal_variants())
+            }
         }
     }
 
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::AsIs | Self::AsIsVersioned => b"plain words".to_vec(),
-            Self::ReEncoded => a_png(),
+            Self::ReEncoded | Self::Variants | Self::EqualVariants => a_png(),
             Self::Infected => eicar(),
             Self::Encrypted => b"encrypted".to_vec(),
         }
@@ -61,18 +84,44 @@ impl Case {
 
     const fn declared(self) -> (&'static str, &'static str) {
         match self {
-            Self::ReEncoded => ("photo.png", "image/png"),
+            Self::ReEncoded | Self::Variants | Self::EqualVariants => ("photo.png", "image/png"),
             Self::AsIs | Self::AsIsVersioned | Self::Infected | Self::Encrypted => ("note.txt", "text/plain"),
+        }
+    }
+
+    /// How many objects are published.
+    const fn copies(self) -> usize {
+        match self {
+            Self::AsIs | Self::AsIsVersioned | Self::ReEncoded => 1,
+            Self::EqualVariants => 2,
+            Self::Variants => 3,
+            Self::Infected | Self::Encrypted => 0,
         }
     }
 
     const fn ends(self) -> StateName {
         match self {
-            Self::AsIs | Self::AsIsVersioned | Self::ReEncoded => StateName::Published,
+            Self::AsIs | Self::AsIsVersioned | Self::ReEncoded | Self::Variants | Self::EqualVariants => {
+                StateName::Published
+            }
             Self::Infected => StateName::Rejected,
             Self::Encrypted => StateName::Held,
         }
     }
+}
+
+/// A small image: the larger two of its variants are the image itself.
+fn equal_variants() -> MemoryTransformer {
+    MemoryTransformer::new(|_, request, call| {
+        let Treatment::ReEncode(output) = &request.treatment else { panic!("{request:?}") };
+        let file = |text: &str| {
+            let bytes = png(&format!("{text} of call {call}"));
+            MadeFile::image(bytes, "image/png".parse().unwrap(), 200)
+        };
+        let bytes_of = |name: &str| if name == "thumb" { "thumb" } else { "image" };
+        let variants = output.variants.iter().map(|size| (size.name.clone(), file(bytes_of(size.name.as_str()))));
+        Made::Files(MadeFiles { object: file("image"), variants: variants.collect(), thumbhash: None })
+    })
 }
 
 /// The station as the worker of this name sees it, through the faults.
@@ -133,7 +182,8 @@ async fn converges(case: Case, strike: Option<Strike>) -> BTreeMap<&'static str,
     assert_eq!(settlements.len(), 1, "{told}: {settlements:?}");
     let original = rig.store.object(BUCKET, session.key.as_key().as_str());
     if let SessionState::Published(object) = &state {
-        assert_eq!(rig.copies(), [object.key.to_string()], "{told}");
+        assert_eq!(rig.copies(), named(object), "{told}");
+        assert_eq!(rig.copies().len(), case.copies(), "{told}");
         assert!(original.is_none(), "{told}: the original is still there");
     } else {
         assert!(rig.copies().is_empty(), "{told}: {:?}", rig.copies());

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     faulty::{End, Faults, Faulty, Strike},
-    rig::{BUCKET, PUBLISHED, Rig, a_png, scanner_name},
+    rig::{BUCKET, PUBLISHED, Rig, a_png, named, scanner_name},
 };
 
 const GRACE: Duration = Duration::from_hours(1);
@@ -71,9 +71,9 @@ impl Rig {
     /// The one copy of the session's object that its state does not name.
     async fn late_copy(&self, session: &Session) -> String {
         let state = self.state(session).await;
-        let named = state.published().map(|object| object.key.to_string());
+        let named = state.published().map(named).unwrap_or_default();
         let mut late = self.copies();
-        late.retain(|key| Some(key) != named.as_ref());
+        late.retain(|key| !named.contains(key));
         let [late] = late.try_into().expect("one late copy, or the case is not what it says");
         late
     }
@@ -137,6 +137,22 @@ async fn a_published_upload_has_the_one_it_names() {
         assert!(rig.store.object(PUBLISHED, &late).unwrap().bytes.unwrap().ends_with(b"call 1"));
         rig.is_swept_of(&session, &late).await;
         assert!(rig.published(&session).await.ends_with(b"call 2"));
+    }
+}
+
+/// What was late is the first variant of an attempt that never came to the others.
+#[tokio::test]
+async fn a_variant_may_come_late() {
+    for store in stores() {
+        let rig = Rig::over(store).await.with_variants(&["thumb", "web"]);
+        let rig = rig.with_transformer(MemoryTransformer::restless_png());
+        let (session, event) = rig.upload(&a_png(), "a.png", "image/png").await;
+        rig.publishes_late(&event, async |rig| rig.takes_over(&event).await).await;
+        let late = rig.late_copy(&session).await;
+        assert!(rig.store.object(PUBLISHED, &late).unwrap().bytes.unwrap().ends_with(b"call 1 as thumb"));
+        rig.is_swept_of(&session, &late).await;
+        assert!(rig.published(&session).await.ends_with(b"call 2"));
+        assert_eq!(rig.copies().len(), 3);
     }
 }
 

@@ -12,6 +12,7 @@ mod overwrites;
 mod poison;
 mod reconciling;
 mod relaying;
+mod remaking;
 mod rig;
 mod sweeping;
 mod telling;

@@ -1,10 +1,15 @@
 //! A station over fakes, and the uploads that go through it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use lazaret_core::{
-    Action, BucketName, Finding, HoldReason, NewSession, ObjectEvent, ObjectId, ObjectKey, Policy, PolicySet,
-    QuarantineKey, ScannerName, Session, SessionState, UploadId, VersionId, WorkerId,
+    Action, BucketName, Finding, HoldReason, ImageOutput, NewSession, ObjectEvent, ObjectId, ObjectKey, Policy,
+    PolicySet, PublishedObject, QuarantineKey, ScannerName, Session, SessionState, UploadId, VariantSize, VersionId,
+    WorkerId,
     ports::{AuditRecord, EventSink, ObjectHead, Queue, ScanError, Scanner, SessionStore},
 };
 use lazaret_pipeline::{
@@ -93,6 +98,21 @@ impl Rig {
         rig
     }
 
+    /// Policies that make variants of these names, of up to 256 pixels and twice that each time.
+    pub(crate) fn with_variants(self, names: &[&str]) -> Self {
+        let size = |(max_side, name): (u32, &&str)| VariantSize { name: name.parse().unwrap(), max_side };
+        let sizes: Vec<_> = std::iter::successors(Some(256), |side| Some(side * 2)).zip(names).map(size).collect();
+        self.with_policies(|policy| policy.image.variants.clone_from(&sizes))
+    }
+
+    pub(crate) fn with_policies(self, change: impl Fn(&mut Policy)) -> Self {
+        self.with(|station| {
+            let mut policies = station.settings.policies.as_slice().to_vec();
+            policies.iter_mut().for_each(change);
+            station.settings.policies = PolicySet::new(policies);
+        })
+    }
+
     /// A session and its upload.
     pub(crate) async fn upload(&self, bytes: &[u8], name: &str, declared: &str) -> (Session, ObjectEvent) {
         let session = self.sessions.create(&new_session(bytes, name, declared)).await.unwrap();
@@ -135,10 +155,10 @@ impl Rig {
         self.store.keys(PUBLISHED)
     }
 
-    /// The bytes of the one published copy, which must be the one that the session names.
+    /// The bytes of the published copy; what is published must be what the session names.
     pub(crate) async fn published(&self, session: &Session) -> Vec<u8> {
         let SessionState::Published(object) = self.state(session).await else { panic!("not published") };
-        assert_eq!(self.copies(), [object.key.to_string()]);
+        assert_eq!(self.copies(), named(&object));
         self.store.object(PUBLISHED, object.key.as_key().as_str()).unwrap().bytes.unwrap().to_vec()
     }
 
@@ -146,6 +166,12 @@ impl Rig {
     pub(crate) async fn until<T>(&self, what: &str, holds: impl AsyncFn(&Self) -> Option<T>) -> T {
         until(what, async || holds(self).await).await
     }
+}
+
+/// Everything that is published of an object, in the order of a listing.
+pub(crate) fn named(object: &PublishedObject) -> Vec<String> {
+    let keys: BTreeSet<_> = object.keys().map(ToString::to_string).collect();
+    keys.into_iter().collect()
 }
 
 pub(crate) async fn until<T>(what: &str, holds: impl AsyncFn() -> Option<T>) -> T {
@@ -200,6 +226,7 @@ fn settings() -> StationSettings {
         max_pixels: None,
         max_side: None,
         max_frames: None,
+        image: ImageOutput::default(),
     };
     StationSettings {
         worker_id: WorkerId::new("worker-1"),
@@ -208,7 +235,7 @@ fn settings() -> StationSettings {
         published_bucket: PUBLISHED.parse().unwrap(),
         published_prefix: "published/".parse().unwrap(),
         policies: PolicySet::new(vec![
-            policy("images", &["image/png", "image/bmp"], Action::ReEncode),
+            policy("images", &["image/png", "image/bmp", "image/tiff"], Action::ReEncode),
             policy("no-gif", &["image/gif"], Action::Reject),
             policy("documents", &["text/plain", "application/zip", "application/pdf"], Action::AsIs),
         ]),
