@@ -85,8 +85,7 @@ async fn run() -> Result<()> {
     println!("CPU per object       {:.2} ms (workers and their jails)", 1000.0 / per_second(crowd.len(), cpu));
     println!("event to settled     p50 {:.0} ms, p99 {:.0} ms", quantile(&latencies, 50)?, quantile(&latencies, 99)?);
     println!("                     ({} objects at {:.0} a second)", late.len(), rate / 2.0);
-    drop(workers);
-    Ok(())
+    workers.into_iter().chain([dev.process]).try_for_each(Running::dismiss)
 }
 
 fn number(name: &str, default: usize) -> Result<usize> {

@@ -144,6 +144,13 @@ impl Running {
         Ok(())
     }
 
+    /// Kills a program that did well, whose log nobody needs to see.
+    pub fn dismiss(mut self) -> Result<()> {
+        self.kill()?;
+        File::create(&self.stderr)?;
+        Ok(())
+    }
+
     /// Its end.
     pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
         until("the program ends", within, async || Ok(self.child.try_wait()?)).await
@@ -178,6 +185,9 @@ impl Drop for Running {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         let log = fs::read_to_string(&self.stderr).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
+        if lines.is_empty() {
+            return;
+        }
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
         eprintln!("{} ({killed:?}) ends with:\n{}", self.stderr.display(), tail.join("\n"));
     }
