@@ -3,32 +3,68 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use crate::packages::{self, PYTHON_VENV};
 use crate::servers::{self, Begun};
+use crate::tools::PYTHON;
 use crate::workspace::Workspace;
 use crate::{child, say};
 
-/// How much is measured.
+const OBJECTS: usize = 10_000;
+const REPLICAS: usize = 3;
+const ROUNDS: usize = 15;
+
+/// Both, one after the other, unless one is named.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    only: Option<Which>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Which {
+    /// Small objects through replicas on one machine
+    Replicas(Replicas),
+    /// Images through the jail, beside libvips and Pillow
+    Transform(Transform),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Replicas {
     /// How many small objects go through
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = OBJECTS)]
     objects: usize,
     /// How many workers share them
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = REPLICAS)]
     replicas: usize,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Transform {
+    /// How often each image is made anew in each way
+    #[arg(long, default_value_t = ROUNDS)]
+    rounds: usize,
 }
 
 pub(crate) fn run(bench: Bench) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
-    servers::ensure_installed(&workspace)?;
-    say::step("release build");
-    // Together, so that both ask the same features of every dependency.
-    let build = ["--workspace", "--bins", "--bench", "replicas", "--release"];
-    child::run("cargo build", workspace.cargo("build").args(build))?;
+    match bench.only {
+        Some(Which::Replicas(bench)) => replicas(&workspace, bench)?,
+        Some(Which::Transform(bench)) => transform(&workspace, bench)?,
+        None => {
+            transform(&workspace, Transform { rounds: ROUNDS })?;
+            replicas(&workspace, Replicas { objects: OBJECTS, replicas: REPLICAS })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replicas(workspace: &Workspace, bench: Replicas) -> Result<()> {
+    servers::ensure_installed(workspace)?;
+    build(workspace, &["--bench", "replicas"])?;
     say::step("servers");
-    let servers = Begun::begin(&workspace)?.ready()?;
+    let servers = Begun::begin(workspace)?.ready()?;
     say::step("replicas");
     let mut command = workspace.cargo("bench");
     command
@@ -36,6 +72,25 @@ pub(crate) fn run(bench: Bench) -> Result<ExitCode> {
         .envs(servers.environment())
         .env("LAZARET_BENCH_OBJECTS", bench.objects.to_string())
         .env("LAZARET_BENCH_REPLICAS", bench.replicas.to_string());
-    child::run("cargo bench", &mut command)?;
-    Ok(ExitCode::SUCCESS)
+    child::run("cargo bench", &mut command)
+}
+
+fn transform(workspace: &Workspace, bench: Transform) -> Result<()> {
+    packages::ensure(&[PYTHON_VENV])?;
+    PYTHON.ensure(workspace)?;
+    build(workspace, &["--bench", "transform", "--example", "workbench"])?;
+    say::step("transform");
+    let mut command = workspace.cargo("bench");
+    command
+        .args(["--workspace", "--bench", "transform"])
+        .env("LAZARET_TEST_PYTHON", PYTHON.program(workspace))
+        .env("LAZARET_BENCH_ROUNDS", bench.rounds.to_string());
+    child::run("cargo bench", &mut command)
+}
+
+fn build(workspace: &Workspace, targets: &[&str]) -> Result<()> {
+    say::step("release build");
+    // Together, so that all ask the same features of every dependency.
+    let mut command = workspace.cargo("build");
+    child::run("cargo build", command.args(["--workspace", "--bins", "--release"]).args(targets))
 }

@@ -40,7 +40,7 @@ enum Command {
     },
     /// Start the servers that the tests need, print where they are, keep them up until Ctrl-C
     Servers,
-    /// Measure small objects through replicas on one machine
+    /// Measure small objects through replicas, and images beside libvips and Pillow
     Bench(bench::Bench),
     /// Write config/schema.json
     Schema,

@@ -6,6 +6,7 @@ mod postgres;
 mod rabbitmq;
 mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::packages::{self, CLAMAV, FAKETIME, POSTGRESQL, PYTHON_VENV, RABBITMQ};
 use crate::scratch::Scratch;
-use crate::tools::{MINISTACK, MOTO};
+use crate::tools::{MINISTACK, MOTO, PYTHON};
 use crate::workspace::Workspace;
 use crate::{say, stop};
 use server::{Server, Starting};
@@ -24,7 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) fn ensure_installed(workspace: &Workspace) -> Result<()> {
     packages::ensure(&[CLAMAV, FAKETIME, POSTGRESQL, RABBITMQ, PYTHON_VENV])?;
     MINISTACK.ensure(workspace)?;
-    MOTO.ensure(workspace)
+    MOTO.ensure(workspace)?;
+    PYTHON.ensure(workspace)
 }
 
 /// `cargo xtask servers`: all of them, until Ctrl-C.
@@ -53,6 +55,7 @@ pub(crate) struct Begun {
     postgres: Starting,
     rabbitmq: Starting,
     epmd: Server,
+    python: PathBuf,
     folders: Folders,
 }
 
@@ -72,7 +75,8 @@ impl Begun {
         let ministack = Starting::begin(http::ministack(MINISTACK.program(workspace), mine), mine)?;
         let moto = Starting::begin(http::moto(MOTO.program(workspace), mine), mine)?;
         let clamd = Starting::begin(clamd::recipe(&workspace.fixture("clamav"), mine)?, mine)?;
-        Ok(Self { ministack, moto, clamd, postgres, rabbitmq, epmd, folders })
+        let python = PYTHON.program(workspace);
+        Ok(Self { ministack, moto, clamd, postgres, rabbitmq, epmd, python, folders })
     }
 
     /// Returns once every one of them answers.
@@ -84,6 +88,7 @@ impl Begun {
             postgres: self.postgres.ready()?,
             rabbitmq: self.rabbitmq.ready()?,
             epmd: self.epmd,
+            python: self.python,
             folders: self.folders,
         })
     }
@@ -97,12 +102,13 @@ pub(crate) struct Servers {
     postgres: Server,
     rabbitmq: Server,
     epmd: Server,
+    python: PathBuf,
     folders: Folders,
 }
 
 impl Servers {
     /// What the tests find in their environment (README).
-    pub(crate) fn environment(&self) -> [(&'static str, String); 8] {
+    pub(crate) fn environment(&self) -> [(&'static str, String); 9] {
         let aws = format!("http://{}", self.ministack.address);
         let mine = self.folders.mine.path();
         [
@@ -114,6 +120,7 @@ impl Servers {
             ("LAZARET_TEST_CLAMD_DATABASE", clamd::database(mine).display().to_string()),
             ("LAZARET_TEST_POSTGRES_URL", postgres::url(self.postgres.address)),
             ("LAZARET_TEST_AMQP_URL", format!("amqp://guest:guest@{}", self.rabbitmq.address)),
+            ("LAZARET_TEST_PYTHON", self.python.display().to_string()),
         ]
     }
 

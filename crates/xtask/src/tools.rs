@@ -10,7 +10,7 @@ use crate::{child, say};
 
 const CARGO_TOOLS: [(&str, &str); 3] = [("nextest", "0.9.143"), ("deny", "0.20.2"), ("machete", "0.9.2")];
 
-/// A server from `PyPI`, in a virtual environment of its own.
+/// A program from `PyPI`, in a virtual environment of its own; another set of requirements is another version.
 pub(crate) struct PythonTool {
     name: &'static str,
     version: &'static str,
@@ -28,6 +28,14 @@ pub(crate) const MOTO: PythonTool = PythonTool {
     version: "5.2.5",
     requirements: &["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"],
     program: "moto_server",
+};
+
+/// Independent decoders, which see what becomes of an image.
+pub(crate) const PYTHON: PythonTool = PythonTool {
+    name: "python",
+    version: "1",
+    requirements: &["pillow==13.0.0", "pyvips==3.2.0", "pyvips-binary==8.18.7", "numpy==2.4.6"],
+    program: "python",
 };
 
 /// Installs the cargo subcommands that are not there, in any version.
