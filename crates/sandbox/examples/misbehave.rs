@@ -1,5 +1,8 @@
 //! A jailed program that does what its input says, for the tests of the jail. `misbehave host WORD` starts a jail
 //! around itself and gives it the word; a link to it named `without-LAYER` runs where that layer cannot be put on.
+//!
+//! A word is `PLACE:DEED`. The process in that place, `decode`, `encode` or `verify`, does the deed; the others do what
+//! honest ones would and hand the word on. Without a place it is the first one's.
 
 #![expect(unsafe_code, reason = "misbehaving takes unsafe code")]
 
@@ -8,11 +11,13 @@ use std::{
 };
 
 use lazaret_core::{
-    Sha256Digest, Spooled,
-    ports::{ImageLimits, TransformRequest, Transformer},
+    ImageLimits, ImageOutput, Sha256Digest, Spooled,
+    ports::{TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{
-    Answer, Confined, Done, ImageFormat, Jail, JailSettings, JailedAllocator, Job, Refusal, RefusalCode,
+    Answer, Confined, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
+    format::{Artefact, ArtefactFormat, Decoded, Encoded, List},
+    picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter},
     wire::{MESSAGE_BYTES, Text, ToHost},
 };
 use seccompiler::{
@@ -36,17 +41,170 @@ fn main() {
 }
 
 fn obey(_confined: &Confined, job: Job<'_>) -> Answer {
-    let Job { format, input, output, .. } = job;
-    let honest = Done { len: 3, format: format.output(), width: 1, height: 1, frames: 1 };
-    match std::str::from_utf8(input).unwrap_or_default() {
-        "done" => {
-            output[..3].copy_from_slice(b"abc");
-            output[3..9].copy_from_slice(b"behind");
-            return Ok(honest);
+    let Job { task, input, output } = job;
+    match task {
+        Task::Decode(_) => decode(input, output),
+        Task::Encode(task) => {
+            let picture = Picture::read(input, &task.limits).expect("an honest picture");
+            let (canvas, frames) = (*picture.canvas(), picture.frames());
+            let shown =
+                Shown { width: canvas.width, height: canvas.height, frames: frames.len().try_into().expect("few") };
+            let word = picture.frames().next().expect("a frame").samples.to_vec();
+            encode(&word, output, task.format.into(), shown, task.variants.iter())
         }
+        Task::Sanitise(task) => encode(input, output, task.format.into(), Shown::default(), std::iter::empty()),
+        Task::Verify(task) => {
+            let first = task.artefacts.iter().next().expect("a file");
+            let word = &input[..usize::try_from(first.len).expect("a length")];
+            match deed("verify", word) {
+                Some("another") => Ok(Done::Decoded(Decoded { len: 1 })),
+                Some(deed) => misbehave(deed, word).map(|()| Done::Verified),
+                None => Ok(Done::Verified),
+            }
+        }
+    }
+}
+
+/// What the process in this place is to do, if anything.
+fn deed<'a>(place: &str, word: &'a [u8]) -> Option<&'a str> {
+    let word = std::str::from_utf8(word).unwrap_or_default();
+    match word.split_once(':') {
+        Some((of, deed)) => (of == place).then_some(deed),
+        None => (place == "decode").then_some(word),
+    }
+}
+
+/// A picture one pixel high whose greys are the word.
+fn decode(word: &[u8], output: &mut [u8]) -> Answer {
+    let deed = deed("decode", word).unwrap_or_default();
+    if deed == "another" {
+        return Ok(Done::Verified);
+    }
+    misbehave(deed, word)?;
+    let width = u32::try_from(word.len()).expect("a short word");
+    let animated = deed == "animation";
+    let (side, frames) = if animated { (7_000, 5) } else { (width, 1) };
+    let height = if animated { side } else { 1 };
+    let canvas = Canvas { width: side, height, animated, plays: 0, gamut: Gamut::Srgb };
+    let frame =
+        Frame { dispose: Dispose::Keep, blend: Blend::Source, delay: (1, 10), ..Frame::still(width, 1, Layout::Grey) };
+    let mut writer = PictureWriter::begin(output, &canvas, frames).expect("room");
+    for _ in 0..frames {
+        writer.frame(&frame).expect("room").copy_from_slice(word);
+    }
+    let len = writer.finish().expect("an honest picture");
+    let end = usize::try_from(len).expect("a length");
+    output[end..end + 6].copy_from_slice(b"behind");
+    let len = match deed {
+        "picture-empty" => 0,
+        "picture-short" => 31,
+        "picture-longer" => len + 1,
+        "picture-cut" => len - 1,
+        "picture-past-map" => output.len() as u64 + 1,
+        "picture-long" => u64::MAX,
+        _ => len,
+    };
+    let table = HEADER_BYTES;
+    let patches: &[(usize, &[u8])] = match deed {
+        "picture-magic" => &[(0, b"X")],
+        "picture-no-pixels" => &[(4, &[0; 4])],
+        "picture-wide" => &[(4, &[0xff; 4])],
+        "picture-wide-and-high" => &[(4, &[0xff; 8])],
+        "picture-no-frames" => &[(12, &[0; 4])],
+        "picture-frames" => &[(12, &[0xff; 4])],
+        "picture-table-past-end" => &[(12, &[200, 0, 0, 0])],
+        "picture-gamut" => &[(20, &[9])],
+        "picture-header" => &[(31, &[1])],
+        "picture-offset" => &[(table, &[192])],
+        "picture-offset-in-table" => &[(table, &[0])],
+        "picture-offset-overflow" => &[(table, &[0xff; 8])],
+        "picture-outside" => &[(table + 8, &[1])],
+        "picture-outside-overflow" => &[(table + 8, &[0xff; 4])],
+        "picture-stride" => &[(table + 16, &[0xff; 4])],
+        "picture-bytes-overflow" => &[(4, &[0xff; 8]), (table + 16, &[0xff; 8])],
+        "picture-delay" => &[(table + 28, &[0; 4])],
+        "picture-layout" => &[(table + 34, &[9])],
+        "picture-larger-pixels" => &[(table + 34, &[3])],
+        "picture-frame" => &[(table + 39, &[1])],
+        _ => &[],
+    };
+    for (at, bytes) in patches {
+        output[*at..*at + bytes.len()].copy_from_slice(bytes);
+    }
+    Ok(Done::Decoded(Decoded { len }))
+}
+
+/// What a file shows; nothing of a document.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    width: u32,
+    height: u32,
+    frames: u32,
+}
+
+/// Files that hold the word, one behind the other.
+fn encode(
+    word: &[u8],
+    output: &mut [u8],
+    format: ArtefactFormat,
+    shown: Shown,
+    variants: impl Iterator<Item = u32>,
+) -> Answer {
+    let deed = deed("encode", word).unwrap_or_default();
+    if deed == "another" {
+        return Ok(Done::Verified);
+    }
+    misbehave(deed, word)?;
+    let small = |side: u32| Shown { width: shown.width.min(side), height: shown.height.min(side), frames: 1 };
+    let mut artefacts = Vec::new();
+    let mut end = 0;
+    for Shown { width, height, frames } in std::iter::once(shown).chain(variants.map(small)) {
+        output[end..end + word.len()].copy_from_slice(word);
+        artefacts.push(Artefact { offset: end as u64, len: word.len() as u64, format, width, height, frames });
+        end += word.len();
+    }
+    output[end..end + 6].copy_from_slice(b"behind");
+    let mut thumbhash = if format.is_image() { vec![1, 2, 3] } else { vec![] };
+    let (first, rest) = artefacts.split_first_mut().expect("a file");
+    match deed {
+        "files-none" => artefacts.clear(),
+        "files-too-few" => drop(artefacts.pop()),
+        "files-too-many" => artefacts.push(artefacts[0]),
+        "files-empty" => first.len = 0,
+        "files-not-at-the-beginning" => (first.offset, first.len) = (1, first.len - 1),
+        "files-past-output" => first.len = output.len() as u64 + 1,
+        "files-long" => first.len = u64::MAX,
+        "files-overflow" => rest[0].len = u64::MAX,
+        "files-overlap" => rest[0].offset -= 1,
+        "files-gap" => rest[0].offset += 1,
+        "files-out-of-order" => rest[1].offset = 0,
+        "files-format" => first.format = ArtefactFormat::Gif,
+        "files-no-image" => first.format = ArtefactFormat::Pdf,
+        "files-other-format" => rest[0].format = ArtefactFormat::Gif,
+        "files-no-width" => first.width = 0,
+        "files-wide" => first.width += 1,
+        "files-high" => first.height = u32::MAX,
+        "files-no-frames" => first.frames = 0,
+        "files-frames" => first.frames += 1,
+        "files-large-variant" => rest[0].width += 1,
+        "files-animated-variant" => rest[0].frames = 2,
+        "files-document-shows" => first.width = 1,
+        "files-document-looks" => thumbhash.push(1),
+        _ => {}
+    }
+    let artefacts = List::of(artefacts).expect("few files");
+    Ok(Done::Encoded(Encoded { artefacts, thumbhash: List::of(thumbhash).expect("few bytes") }))
+}
+
+/// What any of them can do.
+fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
+    match deed {
         "refuse" => return Err(Refusal::new(RefusalCode::FrameLimit, "more than 3 frames")),
+        "multi-page" => return Err(Refusal::new(RefusalCode::MultiPage, "2 pages")),
+        "unparsable" => return Err(Refusal::new(RefusalCode::Unparsable, "no end")),
+        "encrypted" => return Err(Refusal::new(RefusalCode::Encrypted, "a password")),
         "panic" => panic!("a secret of the input"),
-        "index" => drop(black_box(input[input.len() + black_box(1)])),
+        "index" => drop(black_box(word[word.len() + black_box(1)])),
         "memory" => drop(black_box(vec![1_u8; 1 << 30])),
         "small-memory" => {
             let mut blocks = Vec::new();
@@ -64,23 +222,14 @@ fn obey(_confined: &Confined, job: Job<'_>) -> Answer {
         "abort" => std::process::abort(),
         "open" => drop(File::open("/etc/hostname")),
         "thread" => drop(std::thread::spawn(|| {})),
-        "long" => return Ok(Done { len: u64::MAX, ..honest }),
-        "empty" => return Ok(Done { len: 0, ..honest }),
-        "format" => return Ok(Done { format: ImageFormat::Gif, ..honest }),
-        "wide" => return Ok(Done { width: u32::MAX, height: u32::MAX, ..honest }),
-        "frames" => return Ok(Done { frames: u32::MAX, ..honest }),
-        // Honest where most frames cover a part of the canvas.
-        "animation" => return Ok(Done { width: 7_000, height: 7_000, frames: 5, ..honest }),
-        "twice" => {
-            say(&ToHost::Refused(Refusal::new(RefusalCode::DecodeFailed, "no")).encode());
-            return Ok(honest);
-        }
+        "twice" => say(&ToHost::Refused(Refusal::new(RefusalCode::DecodeFailed, "no")).encode()),
         "ready-twice" => say(&ToHost::Ready.encode()),
         "late-set-up" => {
             say(&ToHost::SetUpFailed { layer: lazaret_sandbox::Layer::Seccomp, detail: Text::of("no") }.encode());
         }
+        "survived" => say(&ToHost::Survived { probe: Probe::Fork, errno: 0 }.encode()),
         "noise" => say(&[0xff; MESSAGE_BYTES]),
-        "short" => say(b"LZJ1"),
+        "short" => say(b"LZJ2"),
         "oversized" => say(&[0; MESSAGE_BYTES * 2]),
         // SAFETY: `_exit` has no preconditions.
         "silent" => unsafe { libc::_exit(0) },
@@ -88,9 +237,11 @@ fn obey(_confined: &Confined, job: Job<'_>) -> Answer {
         "code" => unsafe { libc::_exit(3) },
         // SAFETY: as above.
         "forged-panic" => unsafe { libc::_exit(lazaret_sandbox::jail::EXIT_PANIC) },
+        // SAFETY: as above.
+        "forged-memory" => unsafe { libc::_exit(lazaret_sandbox::jail::EXIT_MEMORY) },
         _ => {}
     }
-    Ok(honest)
+    Ok(())
 }
 
 /// Waits for a message that never comes: no CPU time passes.
@@ -151,15 +302,23 @@ fn host(program: &str, word: &str) {
             memory_bytes: 64 << 20,
             cpu_time: Duration::from_secs(5),
             wall_time: Duration::from_mins(1),
+            max_input_bytes: 1 << 20,
+            max_picture_bytes: 1 << 20,
             max_output_bytes: 1 << 20,
             concurrency: 1,
+            reserve: 1,
         };
         let jail = Jail::new(settings, Arc::new(|cause| println!("{cause}"))).expect("a jail");
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(word.as_bytes()).expect("a word");
         let input = Spooled::new(file, word.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
         let media_type = "image/bmp".parse().expect("a media type");
-        let outcome = jail.transform(&input, &TransformRequest { media_type, limits: ImageLimits::default() }).await;
+        let request = TransformRequest {
+            media_type,
+            limits: ImageLimits::default(),
+            treatment: Treatment::ReEncode(ImageOutput::default()),
+        };
+        let outcome = jail.transform(&input, &request).await;
         println!("{outcome:?}");
     });
 }

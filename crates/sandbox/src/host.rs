@@ -1,11 +1,17 @@
-//! The host side: starts a fresh child for every job, gives it what it needs, and judges how it ended.
+//! The host side: keeps children ready, gives each job a line of them, and judges how they end.
 
+mod attend;
+mod check;
 mod exits;
+mod job;
+mod line;
 mod memfd;
+mod memory;
+mod pool;
 mod prisoner;
-mod run;
+mod reaper;
 mod self_test;
-mod spawner;
+mod spawn;
 mod transformer;
 mod watch;
 
@@ -15,7 +21,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 pub use self::exits::ExitCause;
-use self::spawner::Spawner;
+use self::{line::Blueprint, pool::Pool};
 use crate::layer::Layer;
 
 /// Which program is jailed, and what one job of it may cost.
@@ -23,29 +29,35 @@ use crate::layer::Layer;
 pub struct JailSettings {
     /// Path of the program, which calls [`crate::jail::run`].
     pub program: PathBuf,
-    /// Memory a job may use beyond its input and output, in bytes.
+    /// Memory each of a job's processes may use beyond its input and output, in bytes.
     pub memory_bytes: u64,
-    /// CPU time of a job.
+    /// CPU time of each of a job's processes.
     pub cpu_time: Duration,
-    /// Time of a job by the clock on the wall, from its start to its end.
+    /// Time of a job by the clock on the wall, from the moment its first process is told what to do.
     pub wall_time: Duration,
-    /// Length of the output at most, in bytes.
+    /// Length of the input at most, in bytes.
+    pub max_input_bytes: u64,
+    /// Length of the picture between decoder and encoder at most, in bytes. Only what is written of it takes memory.
+    pub max_picture_bytes: u64,
+    /// Length of all files a job puts out at most, in bytes.
     pub max_output_bytes: u64,
     /// Jobs at the same time; more of them wait.
     pub concurrency: usize,
+    /// Lines of children kept ready, from the first job on; 0 starts the children when a job asks for them.
+    pub reserve: usize,
 }
 
-/// Told of the end of every child that had a job, once.
+/// Told of the end of every child that had a task, once.
 pub type ExitObserver = Arc<dyn Fn(ExitCause) + Send + Sync>;
 
-/// Jails for one program: every job runs in a process of its own that is gone when the job's future is.
+/// Jails for one program: every job runs in processes of its own that are killed when the job's future is dropped.
 ///
 /// The children die with the `Jail`: the kernel kills them when the thread ends that started them, and that thread
 /// lives as long as this value and its clones.
 #[derive(Clone)]
 pub struct Jail {
     settings: Arc<JailSettings>,
-    spawner: Spawner,
+    pool: Pool,
     slots: Arc<Semaphore>,
     observer: ExitObserver,
 }
@@ -93,14 +105,14 @@ pub enum JailError {
 }
 
 impl Jail {
-    /// A jail with these settings. `observer` is told of the end of every child that had a job.
+    /// A jail with these settings. `observer` is told of the end of every child that had a task.
     pub fn new(mut settings: JailSettings, observer: ExitObserver) -> Result<Self, JailError> {
         // Children start in the root folder, where a relative path would mean another file.
         settings.program = std::path::absolute(&settings.program)
             .map_err(|source| JailError::Start { program: settings.program.clone(), source })?;
-        let spawner = Spawner::start(settings.program.clone())?;
+        let pool = Pool::start(Blueprint::new(&settings), settings.reserve)?;
         let slots = Arc::new(Semaphore::new(settings.concurrency.max(1)));
-        Ok(Self { settings: Arc::new(settings), spawner, slots, observer })
+        Ok(Self { settings: Arc::new(settings), pool, slots, observer })
     }
 
     /// The settings in use.
@@ -113,4 +125,9 @@ impl fmt::Debug for Jail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jail").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+/// For `map_err`: the thing that the host has none of.
+fn lacking<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> JailError {
+    move |error| JailError::Resource { what, source: error.into() }
 }

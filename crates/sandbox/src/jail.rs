@@ -126,7 +126,7 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
 fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
     let answer = match say(&ToHost::Ready).ok().and_then(|()| hear()) {
         Some(ToChild::Work(task)) => {
-            let (input, output) = maps.split();
+            let Some((input, output)) = maps.split(task.input_bytes()) else { exit(EXIT_WIRE) };
             match work(confined, Job { task, input, output }) {
                 Ok(done) => ToHost::Done(done),
                 Err(refusal) => ToHost::Refused(refusal),

@@ -165,16 +165,7 @@ pub struct Frame {
 impl Frame {
     /// A still image that fills its canvas.
     pub const fn still(width: u32, height: u32, layout: Layout) -> Self {
-        Self {
-            x: 0,
-            y: 0,
-            width,
-            height,
-            delay: (0, 1),
-            dispose: Dispose::Keep,
-            blend: Blend::Source,
-            layout,
-        }
+        Self { x: 0, y: 0, width, height, delay: (0, 1), dispose: Dispose::Keep, blend: Blend::Source, layout }
     }
 
     /// Bytes of its colours and pixels; `None` where they are more than an address space holds.

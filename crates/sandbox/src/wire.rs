@@ -98,7 +98,7 @@ pub struct SetUp {
     pub host_pid: u32,
     /// Length of the input map in bytes: the longest input there can be.
     pub input_bytes: u64,
-    /// Length of the output map in bytes.
+    /// Length of the output map in bytes, 0 for none.
     pub output_bytes: u64,
     /// Memory the child may add to what it has when sealed, in bytes.
     pub memory_bytes: u64,
@@ -117,6 +117,18 @@ pub enum Task {
     Sanitise(Sanitise),
     /// Files to a yes or no.
     Verify(Verify),
+}
+
+impl Task {
+    /// Length of the input in bytes; the map is longer.
+    pub const fn input_bytes(&self) -> u64 {
+        match self {
+            Self::Decode(task) => task.input_bytes,
+            Self::Encode(task) => task.input_bytes,
+            Self::Sanitise(task) => task.input_bytes,
+            Self::Verify(task) => task.input_bytes,
+        }
+    }
 }
 
 /// A task that was done.

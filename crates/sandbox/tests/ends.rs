@@ -14,18 +14,32 @@ use std::{
 
 use lazaret_core::{
     HoldReason, RejectReason,
-    ports::{TransformError, TransformOutcome, Transformer},
+    ports::{Dimensions, TransformError, TransformOutcome, Transformer, Treatment},
 };
 use lazaret_sandbox::{ExitCause, JailSettings, Layer};
 
 use crate::cell::{Cell, misbehave, settings};
 
-async fn stopped(word: &str, cause: ExitCause, reason: HoldReason) -> String {
+const PLACES: [&str; 3] = ["decode", "encode", "verify"];
+
+/// Has the process in each place do the deed, and answers what is said of it.
+async fn stopped(deed: &str, cause: ExitCause, reason: HoldReason) -> Vec<String> {
+    let mut details = Vec::new();
+    for (before, place) in PLACES.iter().enumerate() {
+        details.push(stopped_in(place, before, deed, cause, reason).await);
+    }
+    details
+}
+
+async fn stopped_in(place: &str, before: usize, deed: &str, cause: ExitCause, reason: HoldReason) -> String {
     let cell = Cell::new(settings(misbehave()));
-    let outcome = cell.give(word).await.unwrap();
-    assert_eq!(cell.ends(), [cause], "{word}: {outcome:?}");
+    let word = format!("{place}:{deed}");
+    let outcome = cell.give(&word).await.unwrap();
+    let mut ends = vec![ExitCause::Done; before];
+    ends.push(cause);
+    assert_eq!(cell.ends(), ends, "{word}: {outcome:?}");
     match outcome {
-        TransformOutcome::Stopped { reason: found, detail } => {
+        TransformOutcome::Held { reason: found, detail } => {
             assert_eq!(found, reason, "{word}: {detail}");
             detail
         }
@@ -34,56 +48,105 @@ async fn stopped(word: &str, cause: ExitCause, reason: HoldReason) -> String {
 }
 
 #[tokio::test]
-async fn a_good_job_is_done_and_its_output_is_sealed() {
+async fn a_good_job_is_done_and_its_files_are_sealed() {
     let cell = Cell::new(settings(misbehave()));
-    let TransformOutcome::Done(mut done) = cell.give("done").await.unwrap() else { panic!("not done") };
-    assert_eq!(cell.ends(), [ExitCause::Done]);
-    assert_eq!((done.len, done.media_type.as_str()), (3, "image/png"));
-    let mut bytes = Vec::new();
-    done.file.read_to_end(&mut bytes).unwrap();
-    assert_eq!(bytes, b"abc", "what the child wrote behind its output is gone");
-    assert!(done.file.write_at(b"x", 0).is_err());
-    assert!(done.file.set_len(2).is_err() && done.file.set_len(4).is_err());
+    let TransformOutcome::Done(done) = cell.give("done").await.unwrap() else { panic!("not done") };
+    assert_eq!(cell.ends(), [ExitCause::Done; 3]);
+    assert_eq!(done.thumbhash, Some(vec![1, 2, 3]));
+    let names: Vec<_> = done.variants.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["dot", "thumb"]);
+    let sizes = [(4, 1), (1, 1), (4, 1)];
+    let variants = done.variants.into_iter().map(|(_, artefact)| artefact);
+    for (mut artefact, (width, height)) in std::iter::once(done.object).chain(variants).zip(sizes) {
+        assert_eq!((artefact.len, artefact.media_type.as_str()), (4, "image/png"));
+        assert_eq!(artefact.image, Some(Dimensions { width, height, frames: 1 }));
+        let mut bytes = Vec::new();
+        artefact.file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"done", "what the child wrote behind its files is gone");
+        assert!(artefact.file.write_at(b"x", 0).is_err());
+        assert!(artefact.file.set_len(2).is_err() && artefact.file.set_len(8).is_err());
+    }
+}
+
+async fn sanitise(cell: &Cell, word: &str) -> Result<TransformOutcome, TransformError> {
+    cell.ask("application/pdf", Treatment::Sanitise, word).await
+}
+
+#[tokio::test]
+async fn a_document_needs_no_decoder() {
+    let cell = Cell::new(settings(misbehave()));
+    let TransformOutcome::Done(done) = sanitise(&cell, "done").await.unwrap() else { panic!("not done") };
+    assert_eq!(cell.ends(), [ExitCause::Done; 2]);
+    assert_eq!((done.object.len, done.object.media_type.as_str()), (4, "application/pdf"));
+    assert!(done.object.image.is_none() && done.thumbhash.is_none() && done.variants.is_empty());
 }
 
 #[tokio::test]
 async fn a_refusal_is_a_refusal() {
-    let cell = Cell::new(settings(misbehave()));
-    let TransformOutcome::Refused { reason, detail } = cell.give("refuse").await.unwrap() else {
-        panic!("not refused")
-    };
-    assert_eq!((reason, detail.as_str()), (RejectReason::FrameLimit, "more than 3 frames"));
-    assert_eq!(cell.ends(), [ExitCause::Refused]);
+    for (before, place) in ["decode", "encode"].iter().enumerate() {
+        let cell = Cell::new(settings(misbehave()));
+        let outcome = cell.give(&format!("{place}:refuse")).await.unwrap();
+        let TransformOutcome::Refused { reason, detail } = outcome else { panic!("{outcome:?}") };
+        assert_eq!((reason, detail.as_str()), (RejectReason::FrameLimit, "more than 3 frames"));
+        let mut ends = vec![ExitCause::Done; before];
+        ends.push(ExitCause::Refused);
+        assert_eq!(cell.ends(), ends);
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_must_look_at_is_held() {
+    for (word, wanted) in [
+        ("multi-page", HoldReason::MultiPage),
+        ("encode:unparsable", HoldReason::Unparsable),
+        ("encode:encrypted", HoldReason::Encrypted),
+    ] {
+        let cell = Cell::new(settings(misbehave()));
+        let outcome = cell.give(word).await.unwrap();
+        assert!(matches!(outcome, TransformOutcome::Held { reason, .. } if reason == wanted), "{word}: {outcome:?}");
+        assert_eq!(cell.ends().last(), Some(&ExitCause::Refused));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_verified_is_held() {
+    let detail = stopped_in("verify", 2, "refuse", ExitCause::Unverified, HoldReason::TransformKilled).await;
+    assert_eq!(detail, "the new file failed its verification: more than 3 frames");
 }
 
 #[tokio::test]
 async fn a_panic_tells_its_place_and_not_its_message() {
-    let detail = stopped("panic", ExitCause::Panic, HoldReason::TransformKilled).await;
-    assert!(detail.contains("misbehave.rs:"), "{detail}");
-    assert!(!detail.contains("secret"), "{detail}");
+    for detail in stopped("panic", ExitCause::Panic, HoldReason::TransformKilled).await {
+        assert!(detail.contains("misbehave.rs:"), "{detail}");
+        assert!(!detail.contains("secret"), "{detail}");
+    }
     stopped("index", ExitCause::Panic, HoldReason::TransformKilled).await;
     stopped("forged-panic", ExitCause::Panic, HoldReason::TransformKilled).await;
 }
 
 #[tokio::test]
 async fn memory_ends_at_its_limit() {
-    for word in ["memory", "small-memory"] {
-        let detail = stopped(word, ExitCause::Memory, HoldReason::TransformKilled).await;
-        assert!(detail.contains("67108864 bytes"), "{detail}");
+    for deed in ["memory", "small-memory", "forged-memory"] {
+        for detail in stopped(deed, ExitCause::Memory, HoldReason::TransformKilled).await {
+            assert!(detail.contains("67108864 bytes"), "{detail}");
+        }
     }
 }
 
 #[tokio::test]
 async fn time_ends_at_its_limit() {
-    let detail = stopped("spin", ExitCause::CpuTime, HoldReason::TransformTimeout).await;
-    assert!(detail.contains("300 ms"), "{detail}");
-    let cell = Cell::new(JailSettings { wall_time: Duration::from_millis(1500), ..settings(misbehave()) });
-    let outcome = cell.give("hang").await.unwrap();
-    assert!(
-        matches!(&outcome, TransformOutcome::Stopped { reason: HoldReason::TransformTimeout, detail } if detail.contains("1500 ms")),
-        "{outcome:?}"
-    );
-    assert_eq!(cell.ends(), [ExitCause::WallTime]);
+    for detail in stopped("spin", ExitCause::CpuTime, HoldReason::TransformTimeout).await {
+        assert!(detail.contains("300 ms"), "{detail}");
+    }
+    for (before, place) in PLACES.iter().enumerate() {
+        let cell = Cell::new(JailSettings { wall_time: Duration::from_millis(1500), ..settings(misbehave()) });
+        let outcome = cell.give(&format!("{place}:hang")).await.unwrap();
+        assert!(
+            matches!(&outcome, TransformOutcome::Held { reason: HoldReason::TransformTimeout, detail } if detail.contains("1500 ms")),
+            "{outcome:?}"
+        );
+        assert_eq!((cell.ends().len(), cell.ends().last()), (before + 1, Some(&ExitCause::WallTime)));
+    }
 }
 
 #[tokio::test]
@@ -94,37 +157,100 @@ async fn a_fault_is_a_crash() {
 
 #[tokio::test]
 async fn a_forbidden_call_is_a_policy_violation() {
-    for word in ["open", "thread", "abort"] {
-        stopped(word, ExitCause::PolicyViolation, HoldReason::TransformKilled).await;
+    for deed in ["open", "thread", "abort"] {
+        stopped(deed, ExitCause::PolicyViolation, HoldReason::TransformKilled).await;
     }
 }
 
 #[tokio::test]
 async fn a_lie_is_found_out() {
-    for word in [
-        "long",
+    for deed in
+        ["another", "twice", "ready-twice", "late-set-up", "survived", "noise", "short", "oversized", "silent", "code"]
+    {
+        stopped(deed, ExitCause::Protocol, HoldReason::TransformKilled).await;
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_is_none_goes_no_further() {
+    for lie in [
         "empty",
-        "format",
-        "wide",
-        "frames",
-        "twice",
-        "ready-twice",
-        "late-set-up",
-        "noise",
         "short",
-        "oversized",
-        "silent",
-        "code",
+        "longer",
+        "cut",
+        "past-map",
+        "long",
+        "magic",
+        "no-pixels",
+        "wide",
+        "wide-and-high",
+        "no-frames",
+        "frames",
+        "table-past-end",
+        "gamut",
+        "header",
+        "offset",
+        "offset-in-table",
+        "offset-overflow",
+        "outside",
+        "outside-overflow",
+        "stride",
+        "bytes-overflow",
+        "delay",
+        "layout",
+        "larger-pixels",
+        "frame",
     ] {
-        stopped(word, ExitCause::Protocol, HoldReason::TransformKilled).await;
+        let deed = format!("picture-{lie}");
+        stopped_in("decode", 0, &deed, ExitCause::Protocol, HoldReason::TransformKilled).await;
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_not_as_announced_go_no_further() {
+    for lie in [
+        "none",
+        "too-few",
+        "too-many",
+        "empty",
+        "not-at-the-beginning",
+        "past-output",
+        "long",
+        "overflow",
+        "overlap",
+        "gap",
+        "out-of-order",
+        "format",
+        "no-image",
+        "other-format",
+        "no-width",
+        "wide",
+        "high",
+        "no-frames",
+        "frames",
+        "large-variant",
+        "animated-variant",
+    ] {
+        let deed = format!("files-{lie}");
+        stopped_in("encode", 1, &deed, ExitCause::Protocol, HoldReason::TransformKilled).await;
+    }
+    for lie in ["none", "too-many", "empty", "past-output", "format", "document-shows", "document-looks"] {
+        let cell = Cell::new(settings(misbehave()));
+        let outcome = sanitise(&cell, &format!("encode:files-{lie}")).await.unwrap();
+        assert!(
+            matches!(outcome, TransformOutcome::Held { reason: HoldReason::TransformKilled, .. }),
+            "{lie}: {outcome:?}"
+        );
+        assert_eq!(cell.ends(), [ExitCause::Protocol]);
     }
 }
 
 #[tokio::test]
 async fn an_animation_of_small_frames_on_a_large_canvas_is_no_lie() {
     let cell = Cell::new(settings(misbehave()));
-    let TransformOutcome::Done(done) = cell.give("animation").await.unwrap() else { panic!("not done") };
-    assert_eq!((done.width, done.height, done.frames), (7_000, 7_000, 5));
+    let outcome = cell.give("animation").await.unwrap();
+    let TransformOutcome::Done(done) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(done.object.image, Some(Dimensions { width: 7_000, height: 7_000, frames: 5 }));
 }
 
 #[tokio::test]
@@ -163,16 +289,20 @@ async fn a_program_that_is_not_there_or_not_ours_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_type_that_is_not_read_is_refused_without_a_child() {
+async fn what_is_not_read_is_refused_without_a_child() {
     let cell = Cell::new(settings(misbehave()));
-    let request = lazaret_core::ports::TransformRequest {
-        media_type: "image/tiff".parse().unwrap(),
-        limits: lazaret_core::ports::ImageLimits::default(),
-    };
-    let outcome = cell.jail.transform(&cell::spooled(b"II*"), &request).await.unwrap();
-    assert!(matches!(outcome, TransformOutcome::Refused { reason: RejectReason::DecodeFailed, .. }), "{outcome:?}");
-    let outcome = cell.give("").await.unwrap();
-    assert!(matches!(outcome, TransformOutcome::Refused { reason: RejectReason::DecodeFailed, .. }), "{outcome:?}");
+    let long = "x".repeat((1 << 20) + 1);
+    for (media_type, treatment, word, wanted, says) in [
+        ("text/plain", Treatment::ReEncode(cell::output()), "x", RejectReason::DecodeFailed, "text/plain"),
+        ("image/png", Treatment::Sanitise, "x", RejectReason::DecodeFailed, "image/png"),
+        ("image/png", Treatment::ReEncode(cell::output()), "", RejectReason::DecodeFailed, "nothing"),
+        ("image/png", Treatment::ReEncode(cell::output()), &long, RejectReason::TooLarge, "1048576"),
+    ] {
+        let outcome = cell.ask(media_type, treatment, word).await.unwrap();
+        let TransformOutcome::Refused { reason, detail } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(reason, wanted);
+        assert!(detail.contains(says), "{detail}");
+    }
     assert_eq!(cell.ends(), []);
 }
 

@@ -42,51 +42,82 @@ async fn nothing_is_left_behind() {
 async fn a_hundred_jobs_leave_nothing() {
     let cell = Cell::new(settings(misbehave()));
     drop(cell.give("done").await.unwrap());
-    let before = descriptors();
+    let before = at_rest(3).await;
     for round in 0..100 {
-        drop(cell.give(["done", "refuse", "panic", "noise", "memory"][round % 5]).await.unwrap());
+        let deed = ["done", "refuse", "panic", "noise", "memory"][round % 5];
+        drop(cell.give(&format!("{}:{deed}", ["decode", "encode", "verify"][round % 3])).await.unwrap());
     }
-    assert_eq!(descriptors(), before);
-    assert_eq!(children_of(std::process::id()), Vec::<u32>::new());
-    assert_eq!(cell.ends().len(), 101);
+    assert_eq!(at_rest(3).await, before);
+    drop(cell);
+    assert!(at_rest(0).await < before);
+}
+
+/// The descriptors, once there are so many children and nothing waits to be cleared away.
+async fn at_rest(children: usize) -> usize {
+    let mut last = 0;
+    let count = || {
+        let now = descriptors();
+        let rests = children_of(std::process::id()).len() == children && now == last;
+        last = now;
+        rests.then_some(now)
+    };
+    eventually("rest", count).await
 }
 
 async fn a_dropped_job_is_dead_soon() {
-    let cell = Cell::new(settings(misbehave()));
-    {
-        let job = cell.give("hang");
-        tokio::pin!(job);
-        let child = eventually("a child", || children_of(std::process::id()).first().copied());
-        tokio::select! {
-            outcome = &mut job => panic!("a job that hangs has ended: {outcome:?}"),
-            _child = child => {}
+    for (before, place) in ["decode", "encode", "verify"].iter().enumerate() {
+        let cell = Cell::new(JailSettings { reserve: 0, ..settings(misbehave()) });
+        {
+            let word = format!("{place}:hang");
+            let job = cell.give(&word);
+            tokio::pin!(job);
+            // A child is gone for each one before it, and the next one is asleep: it waits in vain, or for its task.
+            let at_work = eventually("a child at work", || {
+                let children = children_of(std::process::id());
+                (cell.ends().len() == before && children.len() == 3 - before).then_some(children)
+            });
+            let children = tokio::select! {
+                outcome = &mut job => panic!("a job that hangs has ended: {outcome:?}"),
+                children = at_work => children,
+            };
+            let sleeps = async { eventually("its sleep", || is_asleep(children[0]).then_some(())).await };
+            tokio::select! {
+                outcome = &mut job => panic!("a job that hangs has ended: {outcome:?}"),
+                () = sleeps => {}
+            }
         }
+        eventually("its end", || children_of(std::process::id()).is_empty().then_some(())).await;
+        let ends = cell.ends();
+        assert!(ends.len() <= before + 1 && ends[before..].iter().all(|&end| end == ExitCause::Cancelled), "{ends:?}");
+        assert!(matches!(cell.give("done").await.unwrap(), TransformOutcome::Done(_)), "the slot is free again");
     }
-    // Dropped between the child's start and the news of it, the job leaves the end to the thread that started it.
-    eventually("its end", || children_of(std::process::id()).is_empty().then_some(())).await;
-    assert_eq!(cell.ends(), [ExitCause::Cancelled]);
-    assert!(matches!(cell.give("done").await.unwrap(), TransformOutcome::Done(_)), "the slot is free again");
+}
+
+fn is_asleep(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
 }
 
 async fn a_child_killed_from_outside_is_known() {
-    let cell = Cell::new(JailSettings { cpu_time: Duration::from_secs(20), ..settings(misbehave()) });
-    let kill = async {
-        let pid = eventually("a child", || children_of(std::process::id()).first().copied()).await;
-        assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
-    };
-    // The child must be past its set-up, which would be tried again: it spins in its job, using CPU time.
-    let kill = async {
-        let pid = eventually("a child", || children_of(std::process::id()).first().copied()).await;
-        eventually("work", || (cpu_ticks(pid)? > 5).then_some(())).await;
-        let group = getpgid(Pid::from_raw(pid.try_into().unwrap())).unwrap();
-        assert_ne!(group, getpgrp(), "a signal to our group would end the child");
-        kill.await;
-    };
-    let (outcome, ()) = tokio::join!(cell.give("spin"), kill);
-    let error = outcome.unwrap_err();
-    assert!(matches!(error, TransformError::Killed { .. }), "{error:?}");
-    assert_eq!(error.disposition(), Disposition::Retry);
-    assert_eq!(cell.ends(), [ExitCause::Killed]);
+    for (before, place) in ["decode", "encode", "verify"].iter().enumerate() {
+        let slow = JailSettings { cpu_time: Duration::from_secs(20), reserve: 0, ..settings(misbehave()) };
+        let cell = Cell::new(slow);
+        // The child must be past its set-up, which would be tried again: it spins in its job, using CPU time.
+        let kill = async {
+            let pid = eventually("work", || {
+                children_of(std::process::id()).into_iter().find(|&pid| cpu_ticks(pid) > Some(5))
+            });
+            let pid = pid.await;
+            let group = getpgid(Pid::from_raw(pid.try_into().unwrap())).unwrap();
+            assert_ne!(group, getpgrp(), "a signal to our group would end the child");
+            assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+        };
+        let word = format!("{place}:spin");
+        let (outcome, ()) = tokio::join!(cell.give(&word), kill);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, TransformError::Killed { .. }), "{error:?}");
+        assert_eq!(error.disposition(), Disposition::Retry);
+        assert_eq!((cell.ends().len(), cell.ends().last()), (before + 1, Some(&ExitCause::Killed)));
+    }
 }
 
 /// Field 14 of `/proc/PID/stat`, the 12th behind the name: CPU time in user mode, in hundredths of a second.
@@ -112,7 +143,9 @@ async fn no_more_children_than_slots() {
         () = watch => {}
         () = jobs => {}
     }
-    assert_eq!(most.get(), 2);
+    assert_eq!(most.get(), 9, "three for each of two jobs at work, three in reserve");
+    drop(cell);
+    at_rest(0).await;
 }
 
 async fn children_die_with_a_killed_host() {

@@ -1,21 +1,28 @@
-//! Output memory: a file without a name that a child fills and nobody changes afterwards.
+//! Memory that goes from process to process: files without a name that nobody changes once they are sealed.
 
-use std::{fs::File, io, os::fd::OwnedFd};
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+};
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     io::Errno,
 };
 
-/// A memfd of exactly `len` bytes that cannot grow.
+/// Copied at once, so that a thread stays in the kernel for long enough to be worth it.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A memfd of exactly `len` bytes that cannot grow. None of them takes memory before it is written.
 ///
-/// It may shrink: the child has no descriptor of it by the time it reads hostile bytes, and the host cuts it to the
-/// true length once the child is gone.
-pub(super) fn create(len: u64) -> io::Result<File> {
+/// It may shrink: the children have no descriptor of it by the time they read hostile bytes, and the host cuts it to
+/// the true length.
+pub(super) fn create(name: &str, len: u64) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd: OwnedFd = match memfd_create("lazaret-output", flags | MemfdFlags::NOEXEC_SEAL) {
+    let fd: OwnedFd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3 there is no such flag.
-        Err(Errno::INVAL) => memfd_create("lazaret-output", flags)?,
+        Err(Errno::INVAL) => memfd_create(name, flags)?,
         other => other?,
     };
     let file = File::from(fd);
@@ -24,10 +31,32 @@ pub(super) fn create(len: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Cuts the file to its first `len` bytes and seals it against every change. Fails while anybody has it mapped for
-/// writing, so a success proves that the child is gone.
-pub(super) fn seal(file: &File, len: u64) -> io::Result<()> {
+/// Cuts the file to its first `len` bytes and seals it against being written. Fails while anybody has it mapped for
+/// writing, so a success proves that its writer is gone.
+pub(super) fn freeze(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)?;
-    fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::WRITE | SealFlags::SEAL)?;
+    fcntl_add_seals(file, SealFlags::WRITE)?;
+    Ok(())
+}
+
+/// [`freeze`], for good: it cannot be cut again.
+pub(super) fn seal(file: &File, len: u64) -> io::Result<()> {
+    freeze(file, len)?;
+    fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(())
+}
+
+/// Copies `len` bytes from `offset` of one file to the beginning of another. Neither file's own offset matters or
+/// changes.
+pub(super) fn copy(from: &File, mut offset: u64, to: &File, len: u64) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(len).unwrap_or(CHUNK_BYTES))];
+    let mut done = 0;
+    while done < len {
+        let chunk = usize::try_from(len - done).map_or(buffer.len(), |left| left.min(buffer.len()));
+        from.read_exact_at(&mut buffer[..chunk], offset)?;
+        to.write_all_at(&buffer[..chunk], done)?;
+        done += chunk as u64;
+        offset += chunk as u64;
+    }
     Ok(())
 }

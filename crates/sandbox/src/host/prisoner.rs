@@ -2,71 +2,92 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, ExitStatus},
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::watch::watch;
+use super::{
+    reaper::{Reaper, Remains, Slot},
+    watch::watch,
+};
 
-/// A running child. Dropped before its end was seen, it is killed and reaped on the spot.
+/// A running child. Dropped before its end was seen, it is killed at once and reaped elsewhere.
 #[derive(Debug)]
 pub(super) struct Prisoner {
-    child: Child,
+    /// None: it is reaped.
+    child: Option<Child>,
     pidfd: OwnedFd,
-    reaped: bool,
+    slot: Slot,
+    reaper: Reaper,
 }
 
 impl Prisoner {
     /// Takes charge of a child that has just been started.
-    pub(super) fn new(mut child: Child) -> io::Result<Self> {
+    pub(super) fn new(child: Child, reaper: Reaper) -> io::Result<Self> {
         let pidfd = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the child has no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         match pidfd {
-            Ok(pidfd) => Ok(Self { child, pidfd, reaped: false }),
+            Ok(pidfd) => Ok(Self { child: Some(child), pidfd, slot: None, reaper }),
             Err(error) => {
-                end(&mut child);
+                end(child, None, &reaper);
                 Err(error)
             }
         }
     }
 
+    /// Makes it hold its job's place until it is gone.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        self.slot = slot;
+    }
+
+    /// Readable when the child has ended.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
     /// Waits for the end of the child.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let ended = watch(self.pidfd.try_clone()?)?;
-        let _ready = ended.readable().await?;
-        drop(ended);
-        let status = self.child.wait()?;
-        self.reaped = true;
+        let Some(child) = &mut self.child else { return Err(io::Error::other("the child is reaped already")) };
+        // A child that hung up has mostly ended by now.
+        let status = match child.try_wait()? {
+            Some(status) => status,
+            None => {
+                let ended = watch(self.pidfd.try_clone()?)?;
+                let _ready = ended.readable().await?;
+                child.wait()?
+            }
+        };
+        self.child = None;
         Ok(status)
     }
 
     /// Kills the child and waits for its end.
     pub(super) async fn kill(&mut self) -> io::Result<()> {
-        if !self.reaped {
-            self.child.kill()?;
+        if let Some(child) = &mut self.child {
+            child.kill()?;
             self.wait().await?;
         }
         Ok(())
     }
 }
 
-/// The last resort, where nobody can wait any more: blocks until the child is gone, which takes the kernel as long as
-/// it takes to give back its memory.
 impl Drop for Prisoner {
     fn drop(&mut self) {
-        if !self.reaped {
-            end(&mut self.child);
+        if let Some(child) = self.child.take() {
+            end(child, self.slot.take(), &self.reaper);
         }
     }
 }
 
-fn end(child: &mut Child) {
-    if let Err(error) = child.kill().and_then(|()| child.wait()) {
-        tracing::error!(pid = child.id(), error = &error as &dyn std::error::Error, "a jailed child cannot be reaped");
+fn end(mut child: Child, slot: Slot, reaper: &Reaper) {
+    if let Err(error) = child.kill() {
+        let (pid, error) = (child.id(), &error as &dyn std::error::Error);
+        tracing::error!(pid, error, "a jailed child cannot be killed");
     }
+    reaper.take(Remains::Child(child, slot));
 }

@@ -1,15 +1,22 @@
 //! Whether the jail works and holds, found out by trying.
 
-use std::{fs::File, io::Write, os::fd::AsFd};
+use std::{fs::File, io::Write};
+
+use lazaret_core::{ImageLimits, ImageOutput, Sha256Digest, Spooled};
 
 use super::{
-    ExitCause, Jail, JailError, memfd,
-    run::{Ending, Task},
+    ExitCause, Jail, JailError,
+    attend::{Attended, Deadline, End},
+    job::Ending,
+    lacking,
+    line::{Line, Seat},
+    memfd, transformer,
 };
 use crate::{
-    format::{ImageFormat, ImageLimits},
+    format::ImageFormat,
+    layer::Layer,
     probe::Probe,
-    wire::{ToHost, Work},
+    wire::{ToChild, ToHost},
 };
 
 /// A bitmap of one white pixel: file header, BITMAPINFOHEADER, one padded row.
@@ -34,25 +41,40 @@ const ONE_PIXEL: [u8; 58] = {
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 1, max_side: 1, max_frames: 1, max_total_pixels: 1 };
 
 impl Jail {
-    /// Runs a real job, then tries everything a prisoner must not be able to do.
+    /// Runs a real job, then has children in every place try everything that a prisoner must not be able to do.
     pub(super) async fn test_all(&self) -> Result<(), JailError> {
-        let input = one_pixel().map_err(|source| JailError::Resource { what: "memory", source })?;
-        let work = Task::Work(Work { format: ImageFormat::Bmp, limits: LIMITS });
-        match self.run(input.as_fd(), ONE_PIXEL.len() as u64, work).await? {
+        let input = one_pixel().map_err(lacking("memory"))?;
+        let plan = transformer::image_plan(ImageFormat::Bmp, LIMITS, &ImageOutput::default())
+            .map_err(|detail| failure("one-pixel-image", detail))?;
+        match self.run(&input, plan).await? {
             Ending::Done { .. } => {}
             other => return Err(failure("one-pixel-image", format!("{other:?}"))),
         }
         for &probe in Probe::ALL {
-            let ending = self.run(input.as_fd(), ONE_PIXEL.len() as u64, Task::Probe(probe)).await?;
-            stopped_by_jail(probe, ending)?;
+            let Line { decoder, encoder, verifier, .. } = self.line().await?;
+            self.try_out(probe, decoder).await?;
+            self.try_out(probe, encoder).await?;
+            // The last one has no output to write past.
+            if probe != Probe::PastOutput {
+                self.try_out(probe, verifier).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn try_out(&self, probe: Probe, seat: Seat) -> Result<(), JailError> {
+        let mut child = Attended::new(seat, None)?;
+        let end = match child.ready().await? {
+            Ok(()) => child.obey(ToChild::Probe(probe), Deadline::after(self.settings.wall_time)).await?,
+            Err(end) => end,
+        };
+        stopped_by_jail(probe, end)
     }
 }
 
 /// A system call must end in the filter, a write past the output in the guard page. An attempt that merely failed
 /// means that a layer is not there.
-fn stopped_by_jail(probe: Probe, ending: Ending) -> Result<(), JailError> {
+fn stopped_by_jail(probe: Probe, end: End) -> Result<(), JailError> {
     let expected = match probe {
         Probe::PastOutput => ExitCause::Crash,
         Probe::OpenFile
@@ -63,16 +85,18 @@ fn stopped_by_jail(probe: Probe, ending: Ending) -> Result<(), JailError> {
         | Probe::WritableExecutable
         | Probe::Signal => ExitCause::PolicyViolation,
     };
-    match ending {
-        Ending::Stopped { cause, heard: None, .. } if cause == expected => Ok(()),
-        Ending::Stopped { heard: Some(ToHost::Survived { errno: 0, .. }), .. } => {
-            Err(failure(probe.name(), "it succeeded".into()))
+    let End { cause, detail, last } = end;
+    match (cause, last) {
+        (cause, None) if cause == expected => Ok(()),
+        (_, Some(ToHost::SetUpFailed { layer, detail })) => {
+            Err(JailError::MissingLayer { layer, detail: detail.to_string() })
         }
-        Ending::Stopped { heard: Some(ToHost::Survived { errno, .. }), .. } => {
+        (ExitCause::SetUp, _) => Err(JailError::MissingLayer { layer: Layer::Program, detail }),
+        (_, Some(ToHost::Survived { errno: 0, .. })) => Err(failure(probe.name(), "it succeeded".into())),
+        (_, Some(ToHost::Survived { errno, .. })) => {
             Err(failure(probe.name(), format!("only error {errno} stopped it")))
         }
-        Ending::Stopped { cause, detail, .. } => Err(failure(probe.name(), format!("ended as {cause}: {detail}"))),
-        other @ (Ending::Done { .. } | Ending::Refused(_)) => Err(failure(probe.name(), format!("{other:?}"))),
+        (cause, _) => Err(failure(probe.name(), format!("ended as {cause}: {detail}"))),
     }
 }
 
@@ -80,10 +104,11 @@ fn failure(probe: &'static str, detail: String) -> JailError {
     JailError::SelfTest { probe, detail }
 }
 
-fn one_pixel() -> std::io::Result<File> {
+fn one_pixel() -> std::io::Result<Spooled> {
     let len = ONE_PIXEL.len() as u64;
-    let mut file = memfd::create(len)?;
+    let mut file: File = memfd::create("lazaret-self-test", len)?;
     file.write_all(&ONE_PIXEL)?;
     memfd::seal(&file, len)?;
-    Ok(file)
+    // Nobody asks for the digest.
+    Ok(Spooled::new(file, len, Sha256Digest::from_bytes([0; 32]), ()))
 }

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "mapping a file and closing a standard descriptor are unsafe")]
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
@@ -13,57 +13,60 @@ use crate::layer::Layer;
 #[derive(Debug)]
 pub(super) struct Maps {
     input: Mmap,
-    /// One page longer than the file: touching that page is SIGBUS, so a write past the end meets no neighbour.
-    output: MmapMut,
+    /// One page longer than the file: touching that page is SIGBUS, so a write past the end meets no neighbour. None:
+    /// there is nothing to put out.
+    output: Option<MmapMut>,
     output_bytes: usize,
 }
 
 impl Maps {
-    /// Maps `input_bytes` of descriptor 0 and `output_bytes`, a multiple of the page size, of descriptor 1.
+    /// Maps `input_bytes` of descriptor 0 and `output_bytes`, both multiples of the page size, of descriptor 1.
     pub(super) fn take(input_bytes: u64, output_bytes: u64) -> Result<Self, MissingLayer> {
         let missing = MissingLayer::because(Layer::Maps);
-        let (stdin, stdout) = (io::stdin(), io::stdout());
-        for (name, found, told) in [
-            ("input", rustix::fs::fstat(&stdin).map_err(&missing)?.st_size, input_bytes),
-            ("output", rustix::fs::fstat(&stdout).map_err(&missing)?.st_size, output_bytes),
-        ] {
-            if u64::try_from(found).ok() != Some(told) || told == 0 {
-                let detail = format_args!("{name} is {found} bytes long, not {told}").to_string();
-                return Err(MissingLayer::new(Layer::Maps, detail));
-            }
-        }
-        let too_large = |_| MissingLayer::new(Layer::Maps, "the file is larger than the address space");
-        let input_bytes = usize::try_from(input_bytes).map_err(too_large)?;
-        let output_bytes = usize::try_from(output_bytes).map_err(too_large)?;
-        let guarded = output_bytes.checked_add(rustix::param::page_size());
-        let guarded = guarded.ok_or_else(|| MissingLayer::new(Layer::Maps, "the output is too large"))?;
-        // SAFETY: the host changes neither file while this process lives, and nobody else has them: the input is
-        // sealed or unlinked, the output is a new memfd. A host that broke this would only harm this process.
-        let (input, output) = unsafe {
-            (
-                MmapOptions::new().len(input_bytes).map_copy_read_only(&stdin),
-                MmapOptions::new().len(guarded).map_mut(&stdout),
-            )
-        };
-        let maps = Self {
-            input: input.map_err(MissingLayer::because(Layer::Maps))?,
-            output: output.map_err(MissingLayer::because(Layer::Maps))?,
-            output_bytes,
+        let input_bytes = length("input", io::stdin(), input_bytes)?;
+        // SAFETY: the host changes the file only until it tells the task, and nobody else has it. A host that broke this
+        // would only harm this process.
+        let input = unsafe { MmapOptions::new().len(input_bytes).map_copy_read_only(&io::stdin()) };
+        let input = input.map_err(&missing)?;
+        let (output, output_bytes) = if output_bytes == 0 {
+            (None, 0)
+        } else {
+            let output_bytes = length("output", io::stdout(), output_bytes)?;
+            let guarded = output_bytes.checked_add(rustix::param::page_size());
+            let guarded = guarded.ok_or_else(|| MissingLayer::new(Layer::Maps, "the output is too large"))?;
+            // SAFETY: a new memfd that the host does not touch while this process lives, and that the next process
+            // reads afterwards.
+            let output = unsafe { MmapOptions::new().len(guarded).map_mut(&io::stdout()) };
+            (Some(output.map_err(&missing)?), output_bytes)
         };
         // SAFETY: nothing in this process reads standard input or writes standard output, before or after.
         if unsafe { libc::close(0) | libc::close(1) } != 0 {
             return Err(MissingLayer::new(Layer::Descriptors, io::Error::last_os_error()));
         }
-        Ok(maps)
+        Ok(Self { input, output, output_bytes })
     }
 
-    /// The input, and the output without its guard page.
-    pub(super) fn split(&mut self) -> (&[u8], &mut [u8]) {
-        (&self.input, &mut self.output[..self.output_bytes])
+    /// The first `input_bytes` of the input, and the output without its guard page. None: the input is shorter.
+    pub(super) fn split(&mut self, input_bytes: u64) -> Option<(&[u8], &mut [u8])> {
+        let input = self.input.get(..usize::try_from(input_bytes).ok()?)?;
+        let output = self.output.as_deref_mut().unwrap_or_default();
+        Some((input, &mut output[..self.output_bytes]))
     }
 
-    /// The first byte behind the output, which is in the guard page.
-    pub(super) fn past_output(&mut self) -> &mut u8 {
-        &mut self.output[self.output_bytes]
+    /// The first byte behind the output, which is in the guard page; of the input where there is no output.
+    pub(super) fn past_output(&mut self) -> *mut u8 {
+        match &mut self.output {
+            Some(output) => &raw mut output[self.output_bytes],
+            None => self.input.as_ptr().cast_mut(),
+        }
+    }
+}
+
+/// The length of a descriptor's file, which must be the one that was told.
+fn length(name: &str, fd: impl AsFd, told: u64) -> Result<usize, MissingLayer> {
+    let found = rustix::fs::fstat(fd).map_err(MissingLayer::because(Layer::Maps))?.st_size;
+    match usize::try_from(told) {
+        Ok(len) if u64::try_from(found).ok() == Some(told) && told > 0 => Ok(len),
+        _ => Err(MissingLayer::new(Layer::Maps, format_args!("{name} is {found} bytes long, not {told}"))),
     }
 }

@@ -33,7 +33,10 @@ fn what_is_written_is_read() {
         assert_eq!(frames.len(), 2);
         assert_eq!((frames[0].palette.len(), frames[0].samples), (PALETTE_BYTES, &[1; 10][..]));
         assert_eq!((frames[1].palette.len(), frames[1].samples), (0, &[2; 40][..]));
-        assert_eq!((frames[0].frame.x, frames[0].frame.delay, frames[0].frame.dispose), (1, (1, 30), Dispose::Previous));
+        assert_eq!(
+            (frames[0].frame.x, frames[0].frame.delay, frames[0].frame.dispose),
+            (1, (1, 30), Dispose::Previous)
+        );
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use lazaret_core::{
-    Sha256Digest, Spooled,
-    ports::{ImageLimits, TransformError, TransformOutcome, TransformRequest, Transformer},
+    ImageLimits, ImageOutput, Sha256Digest, Spooled, VariantSize,
+    ports::{TransformError, TransformOutcome, TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{ExitCause, Jail, JailSettings};
 
@@ -27,8 +27,11 @@ pub(crate) fn settings(program: PathBuf) -> JailSettings {
         memory_bytes: 64 << 20,
         cpu_time: Duration::from_millis(300),
         wall_time: Duration::from_secs(20),
+        max_input_bytes: 1 << 20,
+        max_picture_bytes: 1 << 20,
         max_output_bytes: 1 << 20,
         concurrency: 2,
+        reserve: 1,
     }
 }
 
@@ -46,14 +49,30 @@ impl Cell {
         Self { jail, ends }
     }
 
+    /// Has the word re-encoded, with two variants.
     pub(crate) async fn give(&self, word: &str) -> Result<TransformOutcome, TransformError> {
-        let request = TransformRequest { media_type: "image/bmp".parse().unwrap(), limits: ImageLimits::default() };
+        self.ask("image/bmp", Treatment::ReEncode(output()), word).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        media_type: &str,
+        treatment: Treatment,
+        word: &str,
+    ) -> Result<TransformOutcome, TransformError> {
+        let media_type = media_type.parse().unwrap();
+        let request = TransformRequest { media_type, limits: ImageLimits::default(), treatment };
         self.jail.transform(&spooled(word.as_bytes()), &request).await
     }
 
     pub(crate) fn ends(&self) -> Vec<ExitCause> {
         self.ends.lock().unwrap().clone()
     }
+}
+
+pub(crate) fn output() -> ImageOutput {
+    let variant = |name: &str, max_side| VariantSize { name: name.parse().unwrap(), max_side };
+    ImageOutput { variants: vec![variant("dot", 1), variant("thumb", 4)], ..ImageOutput::default() }
 }
 
 pub(crate) fn spooled(bytes: &[u8]) -> Spooled {

@@ -1,0 +1,205 @@
+//! One child from its readiness to its end.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    ExitCause, ExitObserver, JailError,
+    exits::{Heard, classify},
+    lacking,
+    line::Seat,
+    prisoner::Prisoner,
+    watch::watch,
+};
+use crate::wire::{MESSAGE_BYTES, ToChild, ToHost};
+
+/// How long a child may take to build its jail, a millisecond's work, on a machine that has other things to do.
+const SET_UP_TIME: Duration = Duration::from_secs(10);
+
+/// How a child ended, the host's own hand included.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) cause: ExitCause,
+    /// A line for people.
+    pub(super) detail: String,
+    /// Its last word.
+    pub(super) last: Option<ToHost>,
+}
+
+/// When a job is over, and what to say then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+}
+
+/// A child whose turn has come. Dropped before its end is known, it is killed; the observer is told that it was
+/// cancelled where it had its task.
+pub(super) struct Attended<'a> {
+    prisoner: Prisoner,
+    wire: AsyncFd<OwnedFd>,
+    heard: Heard,
+    /// None: nobody is to be told of its end. A probe's end is the self-test's own doing and would look like an attack.
+    observer: Option<&'a ExitObserver>,
+    /// It has a task, and its end is not told yet.
+    at_work: bool,
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        if self.at_work {
+            self.judged(ExitCause::Cancelled);
+        }
+    }
+}
+
+impl<'a> Attended<'a> {
+    pub(super) fn new(seat: Seat, observer: Option<&'a ExitObserver>) -> Result<Self, JailError> {
+        let Seat { prisoner, wire } = seat;
+        let wire = watch(wire).map_err(lacking("descriptor"))?;
+        Ok(Self { prisoner, wire, heard: Heard::default(), observer, at_work: false })
+    }
+
+    /// Waits until the child has built its jail. `Err(Ok(end))`: it never did.
+    pub(super) async fn ready(&mut self) -> Result<Result<(), End>, JailError> {
+        let deadline = Deadline::after(SET_UP_TIME);
+        let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
+            return self.kill(ExitCause::SetUp, overdue("was not ready", deadline.limit)).await.map(Err);
+        };
+        if heard.map_err(lacking("word from a jailed child"))? && self.heard.ready {
+            return Ok(Ok(()));
+        }
+        self.end(deadline).await.map(Err)
+    }
+
+    /// Tells a ready child what to do and waits for its end.
+    pub(super) async fn obey(&mut self, order: ToChild, deadline: Deadline) -> Result<End, JailError> {
+        self.at_work = true;
+        // A child that died meanwhile is known by its exit.
+        if let Err(error) = tell(&self.wire, &order) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a jailed child hung up before its task");
+        }
+        loop {
+            let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
+                return self.kill(ExitCause::WallTime, overdue("did not end", deadline.limit)).await;
+            };
+            if !heard.map_err(lacking("word from a jailed child"))? {
+                return self.end(deadline).await;
+            }
+        }
+    }
+
+    /// Tells the observer of the child's end, once. A good end is told by whoever finds that it was good.
+    pub(super) fn judged(&mut self, cause: ExitCause) {
+        self.at_work = false;
+        if let Some(observer) = self.observer.take() {
+            observer(cause);
+        }
+    }
+
+    /// Hears one word. False: there is no more to be heard, because the child hung up, or because it lied, which nobody
+    /// needs to hear the rest of.
+    async fn hear(&mut self) -> io::Result<bool> {
+        let message = match listen(&self.wire).await? {
+            Word::Message(message) => message,
+            Word::Nonsense(nonsense) => {
+                self.heard.lie = Some(nonsense);
+                return Ok(false);
+            }
+            Word::HungUp => return Ok(false),
+        };
+        let Heard { ready, last, lie } = &mut self.heard;
+        match message {
+            ToHost::Ready if !*ready && last.is_none() => *ready = true,
+            message if last.is_none() && speaks_in_turn(&message, *ready) => *last = Some(message),
+            message => {
+                *lie = Some(format!("said {message:?} out of turn"));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The end of a child that will not be heard any more.
+    async fn end(&mut self, deadline: Deadline) -> Result<End, JailError> {
+        if let Some(lie) = self.heard.lie.take() {
+            return self.kill(ExitCause::Protocol, lie).await;
+        }
+        let Ok(status) = timeout_at(deadline.at, self.prisoner.wait()).await else {
+            return self.kill(ExitCause::WallTime, overdue("did not end", deadline.limit)).await;
+        };
+        let (cause, detail) = classify(status.map_err(lacking("end of a jailed child"))?, &self.heard);
+        Ok(self.ended(cause, detail))
+    }
+
+    async fn kill(&mut self, cause: ExitCause, detail: String) -> Result<End, JailError> {
+        self.prisoner.kill().await.map_err(lacking("end of a jailed child"))?;
+        Ok(self.ended(cause, detail))
+    }
+
+    fn ended(&mut self, cause: ExitCause, detail: String) -> End {
+        if !matches!(cause, ExitCause::Done | ExitCause::Refused) {
+            self.judged(cause);
+        }
+        End { cause, detail, last: self.heard.last.take() }
+    }
+}
+
+fn overdue(what: &str, limit: Duration) -> String {
+    format!("{what} within {} ms", limit.as_millis())
+}
+
+/// Before it is ready a child can only fail; after that it can do all else.
+fn speaks_in_turn(message: &ToHost, ready: bool) -> bool {
+    match message {
+        ToHost::Ready => false,
+        ToHost::SetUpFailed { .. } => !ready,
+        ToHost::Panicked { .. } => true,
+        ToHost::Done(_) | ToHost::Refused(_) | ToHost::Survived { .. } => ready,
+    }
+}
+
+enum Word {
+    Message(ToHost),
+    Nonsense(String),
+    HungUp,
+}
+
+async fn listen(wire: &AsyncFd<OwnedFd>) -> io::Result<Word> {
+    // One byte more than a message, so that a longer one is seen to be longer.
+    let mut buffer = [0; MESSAGE_BYTES + 1];
+    let received = wire.async_io(Interest::READABLE, |fd| Ok(recv(fd, &mut buffer, RecvFlags::empty())?.0)).await;
+    match received {
+        Ok(0) => Ok(Word::HungUp),
+        Ok(len) => Ok(match ToHost::decode(&buffer[..len]) {
+            Ok(message) => Word::Message(message),
+            Err(error) => Word::Nonsense(error.to_string()),
+        }),
+        // The child died with words of ours unread.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Word::HungUp),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends one message. The socket's buffer holds far more than the two messages a child ever gets.
+fn tell(wire: &AsyncFd<OwnedFd>, message: &ToChild) -> io::Result<()> {
+    match send(wire.get_ref(), &message.encode(), SendFlags::NOSIGNAL) {
+        Ok(MESSAGE_BYTES) => Ok(()),
+        Ok(_) => Err(Errno::MSGSIZE.into()),
+        Err(error) => Err(error.into()),
+    }
+}
