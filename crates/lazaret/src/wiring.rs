@@ -185,8 +185,11 @@ pub(crate) fn jail(settings: &Settings) -> Result<Jail> {
         memory_bytes: sandbox.memory.bytes(),
         cpu_time: sandbox.cpu_time.get(),
         wall_time: sandbox.wall_time.get(),
+        max_input_bytes: sandbox.max_input.bytes(),
+        max_picture_bytes: sandbox.max_picture.bytes(),
         max_output_bytes: sandbox.max_output.bytes(),
         concurrency: settings.worker.concurrency(),
+        reserve: settings.worker.concurrency(),
     };
     let count = |cause: lazaret_sandbox::ExitCause| {
         metrics::counter!(telemetry::metrics::JAIL_EXITS, "cause" => cause.name()).increment(1);

@@ -103,7 +103,12 @@ fn sandbox_and_sweeper(settings: &Settings) -> Outcome {
     ] {
         ensure(!period.is_zero(), key, "a time longer than nothing is expected")?;
     }
-    for (key, size) in [("sandbox.memory", sandbox.memory), ("sandbox.max_output", sandbox.max_output)] {
+    for (key, size) in [
+        ("sandbox.memory", sandbox.memory),
+        ("sandbox.max_input", sandbox.max_input),
+        ("sandbox.max_picture", sandbox.max_picture),
+        ("sandbox.max_output", sandbox.max_output),
+    ] {
         ensure(size.bytes() > 0, key, "more than no bytes are expected")?;
     }
     Ok(())

@@ -98,17 +98,21 @@ impl Default for Limits {
     }
 }
 
-/// What one transform may cost. Past any of these its process is killed.
+/// What one transform may cost. It is up to three processes, one after the other; past any of these they are killed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sandbox {
-    /// Memory of the process.
+    /// Memory of each process beside its input and its output.
     pub memory: Size,
-    /// Time on a processor.
+    /// Time on a processor, of each process.
     pub cpu_time: Period,
-    /// Time on the clock.
+    /// Time on the clock, of all together.
     pub wall_time: Period,
-    /// Largest output.
+    /// Largest input.
+    pub max_input: Size,
+    /// Largest picture between the process that decodes and the one that encodes.
+    pub max_picture: Size,
+    /// Largest output, variants included.
     pub max_output: Size,
 }
 
@@ -118,6 +122,8 @@ impl Default for Sandbox {
             memory: Size::mib(512),
             cpu_time: Period::from_secs(5),
             wall_time: Period::from_secs(12),
+            max_input: Size::mib(64),
+            max_picture: Size::mib(512),
             max_output: Size::mib(64),
         }
     }

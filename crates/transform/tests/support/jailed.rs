@@ -3,8 +3,8 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use lazaret_core::{
-    Sha256Digest, Spooled,
-    ports::{ImageLimits, TransformOutcome, TransformRequest, Transformer},
+    ImageLimits, ImageOutput, Sha256Digest, Spooled,
+    ports::{TransformOutcome, TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{Jail, JailSettings};
 
@@ -14,8 +14,11 @@ pub(crate) fn jail() -> Jail {
         memory_bytes: 512 << 20,
         cpu_time: Duration::from_secs(5),
         wall_time: Duration::from_secs(12),
+        max_input_bytes: 64 << 20,
+        max_picture_bytes: 512 << 20,
         max_output_bytes: 64 << 20,
         concurrency: 2,
+        reserve: 1,
     };
     Jail::new(settings, Arc::new(|_| {})).unwrap()
 }
@@ -27,6 +30,7 @@ pub(crate) fn spooled(bytes: &[u8]) -> Spooled {
 }
 
 pub(crate) async fn transform(kind: &str, bytes: &[u8], limits: ImageLimits) -> TransformOutcome {
-    let request = TransformRequest { media_type: format!("image/{kind}").parse().unwrap(), limits };
+    let treatment = Treatment::ReEncode(ImageOutput::default());
+    let request = TransformRequest { media_type: format!("image/{kind}").parse().unwrap(), limits, treatment };
     jail().transform(&spooled(bytes), &request).await.unwrap()
 }
