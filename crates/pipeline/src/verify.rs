@@ -151,6 +151,7 @@ fn is_same_type(detected: &MediaType, declared: &MediaType) -> bool {
             ("image/bmp", "image/x-ms-bmp" | "image/x-bmp")
                 | ("image/jpeg", "image/jpg" | "image/pjpeg")
                 | ("image/heif", "image/heic")
+                | ("image/x-icon", "image/vnd.microsoft.icon" | "image/ico")
                 | ("application/zip", "application/x-zip-compressed" | "application/x-zip")
                 | ("application/gzip", "application/x-gzip")
                 | ("text/xml", "application/xml")

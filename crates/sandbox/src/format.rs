@@ -14,7 +14,7 @@ macro_rules! formats {
             /// Every format.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The media type, as the IANA registry has it.
+            /// The media type, by the name that detection has for it.
             pub const fn media_type(self) -> &'static str {
                 match self { $(Self::$variant => $media),+ }
             }
@@ -51,7 +51,7 @@ formats! {
         /// TIFF 6.0.
         Tiff = 6, "image/tiff";
         /// Windows icon; the largest image in it.
-        Ico = 7, "image/vnd.microsoft.icon";
+        Ico = 7, "image/x-icon";
         /// AVIF (AV1 Image File Format).
         Avif = 8, "image/avif";
         /// SVG, drawn.
