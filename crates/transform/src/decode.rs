@@ -1,14 +1,36 @@
 //! Bytes to pixels: the first process of a job.
 
+pub(crate) mod colour;
+mod compose;
+mod gif;
+mod jpeg;
+mod png;
+pub(crate) mod riff;
+mod still;
+mod webp;
+
 use lazaret_sandbox::{
     Confined,
-    format::{Decode, Decoded},
+    format::{Decode, Decoded, ImageFormat},
 };
 
 use crate::failure::{Failure, decode_failed};
 
 /// Decodes the input into a picture (`lazaret_sandbox::picture`): upright, eight bits a channel, in sRGB or the gamut
 /// that the task keeps.
-pub fn decode(_confined: &Confined, task: &Decode, _input: &[u8], _output: &mut [u8]) -> Result<Decoded, Failure> {
-    Err(decode_failed(format_args!("{} is not decoded", task.format.media_type())))
+pub fn decode(_confined: &Confined, task: &Decode, input: &[u8], output: &mut [u8]) -> Result<Decoded, Failure> {
+    pixels(task, input, output)
 }
+
+pub(crate) fn pixels(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<Decoded, Failure> {
+    match task.format {
+        ImageFormat::Jpeg => jpeg::decode(task, input, output),
+        ImageFormat::Png => png::decode(task, input, output),
+        ImageFormat::Gif => gif::decode(task, input, output),
+        ImageFormat::WebP => webp::decode(task, input, output),
+        other => Err(decode_failed(format_args!("{} is not decoded", other.media_type()))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

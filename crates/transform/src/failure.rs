@@ -63,6 +63,15 @@ pub(crate) struct FrameCount {
 }
 
 impl FrameCount {
+    /// How many frames there will be, where that is known beforehand.
+    pub(crate) fn check(frames: u32, limits: &ImageLimits) -> Result<(), Failure> {
+        if frames > limits.max_frames {
+            let detail = format!("{frames} frames, {} are allowed", limits.max_frames);
+            return Err(Failure::new(RefusalCode::FrameLimit, detail));
+        }
+        Ok(())
+    }
+
     /// Counts one more frame.
     pub(crate) fn add(&mut self, pixels: u64, limits: &ImageLimits) -> Result<(), Failure> {
         self.frames = self.frames.saturating_add(1);

@@ -2,34 +2,57 @@
 
 /// What the segments of a JPEG say, from the start of image to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segments {
-    pub(super) width: u16,
-    pub(super) height: u16,
-    /// Whether its scans refine each other (SOF2), so that there may be many.
-    pub(super) progressive: bool,
+pub(crate) struct Segments {
+    pub(crate) width: u16,
+    pub(crate) height: u16,
+    /// Bits of a sample.
+    pub(crate) precision: u8,
+    /// The marker of the frame: how it is coded (T.81, table B.1).
+    pub(crate) coding: u8,
+    /// How many components its pixels have.
+    pub(crate) components: u8,
     /// How many scans there are.
-    pub(super) scans: u32,
+    pub(crate) scans: u32,
+    /// Bytes between the markers of scans, their coded data.
+    pub(crate) coded: usize,
     /// Whether there is a segment that no decoder of pixels needs: any application segment but JFIF, a comment.
-    pub(super) carries_metadata: bool,
+    pub(crate) carries_metadata: bool,
     /// Length from the start of image to behind its end.
-    pub(super) len: usize,
+    pub(crate) len: usize,
 }
 
 /// `"JFIF\0"`, version, density and an empty thumbnail.
 const JFIF_BYTES: usize = 14;
 
+const BASELINE: u8 = 0xc0;
+const EXTENDED: u8 = 0xc1;
+const PROGRESSIVE: u8 = 0xc2;
+
 impl Segments {
     /// Walks the segments. An image without its end marker is truncated.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, &'static str> {
         if !bytes.starts_with(&[0xff, 0xd8]) {
             return Err("a JPEG begins with its start marker");
         }
         let mut at = 2;
         let mut frame = None;
-        let mut scans = 0_u32;
-        let mut carries_metadata = false;
+        let mut found = Self {
+            width: 0,
+            height: 0,
+            precision: 0,
+            coding: 0,
+            components: 0,
+            scans: 0,
+            coded: 0,
+            carries_metadata: false,
+            len: 0,
+        };
         loop {
+            let before = at;
             let marker = next_marker(bytes, &mut at)?;
+            if found.scans > 0 {
+                found.coded += at - before;
+            }
             if marker == 0xd9 {
                 break;
             }
@@ -39,23 +62,57 @@ impl Segments {
             let payload = segment(bytes, &mut at)?;
             match marker {
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                    let another = frame.replace(read_frame(marker, payload)?);
+                    let another = frame.replace((marker, read_frame(payload)?));
                     another.map_or(Ok(()), |_| Err("a JPEG has one frame"))?;
                 }
                 0xda => {
                     frame.ok_or("a JPEG's scan follows its frame header")?;
-                    scans = scans.saturating_add(1);
+                    found.scans = found.scans.saturating_add(1);
                 }
-                0xe0 => carries_metadata |= !payload.starts_with(b"JFIF\0") || payload.len() != JFIF_BYTES,
-                0xe1..=0xfe => carries_metadata = true,
+                0xe0 => found.carries_metadata |= !payload.starts_with(b"JFIF\0") || payload.len() != JFIF_BYTES,
+                0xe1..=0xfe => found.carries_metadata = true,
                 _ => {}
             }
         }
-        let (width, height, progressive) = frame.ok_or("a JPEG has a frame header")?;
-        if scans == 0 {
+        let (coding, [precision, h1, h0, w1, w0, components]) = frame.ok_or("a JPEG has a frame header")?;
+        if found.scans == 0 {
             return Err("a JPEG has a scan");
         }
-        Ok(Self { width, height, progressive, scans, carries_metadata, len: at })
+        let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+        Ok(Self { width, height, precision, coding, components, len: at, ..found })
+    }
+
+    /// Whether its scans refine each other, so that there may be many.
+    pub(crate) const fn is_progressive(&self) -> bool {
+        self.coding == PROGRESSIVE
+    }
+
+    /// Whether it is of a kind that is decoded, and right.
+    pub(crate) fn check_supported(&self) -> Result<(), &'static str> {
+        match self.coding {
+            BASELINE | EXTENDED | PROGRESSIVE => {}
+            0xc3 => return Err("a lossless JPEG is not supported"),
+            0xc5..=0xc7 | 0xcd..=0xcf => return Err("a hierarchical JPEG is not supported"),
+            _ => return Err("a JPEG with arithmetic coding is not supported"),
+        }
+        if self.precision != 8 {
+            return Err("a JPEG of more than eight bits a sample is not supported");
+        }
+        if !matches!(self.components, 1 | 3 | 4) {
+            return Err("a JPEG has one, three or four components");
+        }
+        if !self.is_progressive() && self.scans > 1 {
+            // zune-jpeg 0.5 decodes these to garbage without an error (zune-image issues 422 and 448).
+            return Err("a baseline JPEG in several scans is not supported");
+        }
+        // Some component has every second block of each direction at least, and a block takes a bit, of a scan with
+        // all of its coefficients two.
+        let blocks = u64::from(self.width.div_ceil(16)) * u64::from(self.height.div_ceil(16));
+        let bits = if self.is_progressive() { blocks } else { blocks * 2 };
+        if (self.coded as u64).saturating_mul(8) < bits {
+            return Err("a JPEG with less data than its pixels need is truncated");
+        }
+        Ok(())
     }
 }
 
@@ -88,9 +145,9 @@ fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], &'static str
     Ok(payload)
 }
 
-fn read_frame(marker: u8, payload: &[u8]) -> Result<(u16, u16, bool), &'static str> {
-    let &[_, h1, h0, w1, w0, ..] = payload else { return Err("a JPEG frame header is cut short") };
-    Ok((u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]), marker == 0xc2))
+/// Precision, height, width and components.
+fn read_frame(payload: &[u8]) -> Result<[u8; 6], &'static str> {
+    payload.first_chunk().copied().ok_or("a JPEG frame header is cut short")
 }
 
 #[cfg(test)]
@@ -111,7 +168,7 @@ mod tests {
         bytes.extend_from_slice(b"PK trailing");
         let segments = Segments::read(&bytes).unwrap();
         assert_eq!((segments.width, segments.height, segments.scans, segments.len), (3, 2, 1, len));
-        assert!(!segments.carries_metadata && !segments.progressive);
+        assert!(!segments.carries_metadata && !segments.is_progressive());
     }
 
     #[test]

@@ -1,0 +1,145 @@
+use image::{ImageFormat as Codec, metadata::Orientation};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use lazaret_sandbox::{
+    format::{Colour, Decode, ImageFormat},
+    picture::{Gamut, Layout},
+};
+use moxcms::ColorProfile;
+
+use super::{distance, encoded, exif, noise, quarters, refused, shown, task};
+
+fn jpeg() -> Decode {
+    task(ImageFormat::Jpeg)
+}
+
+fn jpeg_of(
+    samples: &[u8],
+    (width, height): (u16, u16),
+    colour: ColorType,
+    set: impl Fn(&mut Encoder<&mut Vec<u8>>),
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 95);
+    set(&mut encoder);
+    encoder.encode(samples, width, height, colour).unwrap();
+    bytes
+}
+
+#[test]
+fn every_way_of_coding_shows_the_same() {
+    let image = quarters();
+    for progressive in [false, true] {
+        for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_1, SamplingFactor::F_2_2, SamplingFactor::F_1_2] {
+            for restarts in [0, 2] {
+                let bytes = jpeg_of(&image, (64, 32), ColorType::Rgb, |encoder| {
+                    encoder.set_progressive(progressive);
+                    encoder.set_sampling_factor(sampling);
+                    encoder.set_restart_interval(restarts);
+                });
+                let found = shown(&jpeg(), &bytes);
+                assert_eq!(found.size(), (64, 32));
+                assert_eq!(found.frames[0].0.layout, Layout::Rgb);
+                // What is far is at the edges of the quarters, where chroma bleeds.
+                let far = found.samples().iter().zip(image.iter()).filter(|(a, b)| a.abs_diff(**b) > 12).count();
+                assert!(far * 8 < image.len(), "{progressive} {sampling:?} {restarts}: {far}");
+            }
+        }
+    }
+}
+
+#[test]
+fn grey_stays_grey() {
+    let grey: Vec<u8> = (0..=255).collect();
+    for progressive in [false, true] {
+        let bytes = jpeg_of(&grey, (16, 16), ColorType::Luma, |encoder| encoder.set_progressive(progressive));
+        let found = shown(&jpeg(), &bytes);
+        assert_eq!(found.frames[0].0.layout, Layout::Grey);
+        assert!(distance(found.samples(), &grey) <= 3);
+    }
+}
+
+#[test]
+fn inks_become_light() {
+    // Cyan, black, white and red in inks, 255 for all of one.
+    let inks = [[255, 0, 0, 0], [0, 0, 0, 255], [0; 4], [0, 255, 255, 0]];
+    let light = [[0, 255, 255], [0; 3], [255; 3], [255, 0, 0]];
+    let image: Vec<u8> = inks.iter().flat_map(|ink| ink.repeat(64)).collect();
+    let expected: Vec<u8> = light.iter().flat_map(|light| light.repeat(64)).collect();
+    for colour in [ColorType::Cmyk, ColorType::CmykAsYcck] {
+        let bytes = jpeg_of(&image, (8, 32), colour, |encoder| encoder.set_sampling_factor(SamplingFactor::F_1_1));
+        let found = shown(&jpeg(), &bytes);
+        assert_eq!(found.frames[0].0.layout, Layout::Rgb);
+        assert!(distance(found.samples(), &expected) <= 4, "{colour:?}");
+    }
+}
+
+#[test]
+fn all_eight_orientations_come_out_upright() {
+    let plain = shown(&jpeg(), &jpeg_of(&quarters(), (64, 32), ColorType::Rgb, |_| {}));
+    let plain = image::RgbImage::from_raw(64, 32, plain.samples().to_vec()).unwrap();
+    for orientation in 1..=8 {
+        let bytes = jpeg_of(&quarters(), (64, 32), ColorType::Rgb, |encoder| {
+            encoder.add_app_segment(1, [b"Exif\0\0", exif(orientation).as_slice()].concat()).unwrap();
+        });
+        let mut expected = image::DynamicImage::from(plain.clone());
+        expected.apply_orientation(Orientation::from_exif(orientation).unwrap());
+        assert_eq!(shown(&jpeg(), &bytes).samples(), expected.as_bytes(), "{orientation}");
+    }
+}
+
+#[test]
+fn a_wide_gamut_becomes_srgb_or_stays_by_name() {
+    let profile = ColorProfile::new_display_p3().encode().unwrap();
+    let image = [200, 100, 60].repeat(256);
+    let bytes = jpeg_of(&image, (16, 16), ColorType::Rgb, |encoder| encoder.add_icc_profile(&profile).unwrap());
+    let found = shown(&jpeg(), &bytes);
+    assert_eq!(found.canvas.gamut, Gamut::Srgb);
+    assert!(distance(found.samples(), &[215, 93, 47].repeat(256)) <= 3);
+    let kept = shown(&Decode { colour: Colour::Keep, ..jpeg() }, &bytes);
+    assert_eq!(kept.canvas.gamut, Gamut::DisplayP3);
+    assert!(distance(kept.samples(), &image) <= 3);
+}
+
+#[test]
+fn what_would_come_out_as_garbage_is_refused() {
+    let baseline = encoded(noise(32, 32), Codec::Jpeg);
+    let scan = baseline.windows(2).position(|window| window == [0xff, 0xda]).unwrap();
+    let several = [&baseline[..baseline.len() - 2], &baseline[scan..]].concat();
+    assert_eq!(refused(&jpeg(), &several).detail.as_str(), "a baseline JPEG in several scans is not supported");
+    let frame = baseline.windows(2).position(|window| window == [0xff, 0xc0]).unwrap();
+    for (at, value, expected) in [
+        (1, 0xc9, "a JPEG with arithmetic coding is not supported"),
+        (1, 0xc3, "a lossless JPEG is not supported"),
+        (1, 0xc5, "a hierarchical JPEG is not supported"),
+        (4, 12, "a JPEG of more than eight bits a sample is not supported"),
+        (9, 2, "a JPEG has one, three or four components"),
+    ] {
+        let mut other = baseline.clone();
+        other[frame + at] = value;
+        assert_eq!(refused(&jpeg(), &other).detail.as_str(), expected);
+    }
+}
+
+#[test]
+fn a_truncated_image_is_refused() {
+    for progressive in [false, true] {
+        let image = noise(64, 64);
+        let whole = jpeg_of(&image, (64, 64), ColorType::Rgb, |encoder| encoder.set_progressive(progressive));
+        for part in [2, 10, 50, 90] {
+            refused(&jpeg(), &whole[..whole.len() * part / 100]);
+        }
+        refused(&jpeg(), &whole[..whole.len() - 1]);
+        // What follows the end is no part of the image.
+        let trailing = [whole.as_slice(), b"PK\x03\x04"].concat();
+        assert_eq!(shown(&jpeg(), &trailing).samples(), shown(&jpeg(), &whole).samples());
+    }
+}
+
+#[test]
+fn a_size_that_the_data_cannot_fill_is_refused_before_it_is_decoded() {
+    let mut bomb = encoded(noise(32, 32), Codec::Jpeg);
+    let frame = bomb.windows(2).position(|window| window == [0xff, 0xc0]).unwrap();
+    bomb[frame + 5..frame + 9].copy_from_slice(&[7000_u16.to_be_bytes(), 7000_u16.to_be_bytes()].concat());
+    let refusal = refused(&jpeg(), &bomb);
+    assert_eq!(refusal.detail.as_str(), "a JPEG with less data than its pixels need is truncated");
+}

@@ -1,0 +1,42 @@
+//! WebP (RFC 9649): lossy, lossless, with alpha, animated.
+
+mod animation;
+
+use std::io::Cursor;
+
+use image_webp::WebPDecoder;
+use lazaret_sandbox::{
+    format::{Decode, Decoded},
+    picture::Layout,
+};
+
+use super::{
+    colour::Colours,
+    riff,
+    still::{Still, orientation},
+};
+use crate::failure::{Failure, check_size, decode_failed};
+
+/// What reads a file.
+type WebPReader<'a> = WebPDecoder<Cursor<&'a [u8]>>;
+
+/// Decodes a WebP that is whole. What follows its end is not looked at.
+pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<Decoded, Failure> {
+    let (chunks, len) = riff::file(input).map_err(decode_failed)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(&input[..len])).map_err(decode_failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, &task.limits)?;
+    let profile = chunks.iter().find(|chunk| chunk.kind == b"ICCP").map(|chunk| chunk.payload);
+    let layout = layout(&decoder);
+    let colours = Colours::embedded(profile, layout, task.colour);
+    if decoder.is_animated() {
+        return animation::decode(task, &chunks, (width, height), &colours, output);
+    }
+    let exif = chunks.iter().find(|chunk| chunk.kind == b"EXIF").map(|chunk| chunk.payload);
+    Still { width, height, layout, orientation: orientation(exif), colours: &colours }
+        .write(output, |pixels| decoder.read_image(pixels).map_err(decode_failed))
+}
+
+fn layout(decoder: &WebPReader<'_>) -> Layout {
+    if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb }
+}
