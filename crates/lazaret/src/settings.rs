@@ -6,6 +6,7 @@
 mod absent;
 mod error;
 mod events;
+mod image;
 mod lookup;
 mod overlay;
 mod period;
@@ -37,6 +38,7 @@ use toml::{Table, Value};
 
 pub use error::SettingsError;
 pub use events::{AmqpEvents, Events, EventsKind, SnsEvents, SqsEvents, WebhookEvents};
+pub use image::Rgb;
 pub use period::Period;
 pub use policy::Policy;
 pub use private_url::PrivateUrl;

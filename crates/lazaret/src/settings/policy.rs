@@ -1,13 +1,34 @@
 //! `[[policy]]`: what to do with which detected type.
 
-use lazaret_core::{Action, ScannerName, TypePattern};
+use lazaret_core::{Action, Animation, Colour, MultiPage, OutputFormat, ScannerName, TypePattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Size;
+use super::{
+    Size,
+    image::{AnimationName, ColourName, OutputName, PagesName, Rgb, Variants, variants_schema},
+};
 
-/// The types that can be encoded anew.
-pub(super) const RE_ENCODABLE: [&str; 5] = ["image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"];
+/// The types that the built-in policies re-encode.
+const IMAGES: [&str; 8] =
+    ["image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/x-icon", "image/avif"];
+
+/// A drawing, not pixels: it is drawn, or written anew, where a policy asks for one of them. None does by itself, since
+/// who links to an SVG wants to have it shown, and only its pixels may be.
+pub(super) const SVG: &str = "image/svg+xml";
+
+/// Whether objects of this type can be encoded anew.
+pub(super) fn is_re_encodable(media_type: &str) -> bool {
+    media_type == SVG || IMAGES.contains(&media_type)
+}
+
+/// Every type that can be encoded anew.
+pub(super) fn re_encodable() -> String {
+    [IMAGES.as_slice(), &[SVG]].concat().join(", ")
+}
+
+/// The types that can be written anew without what is active in them.
+pub(super) const SANITISABLE: [&str; 2] = ["application/pdf", SVG];
 
 /// The documents that the built-in policies pass as they are.
 const DOCUMENTS: [&str; 6] = [
@@ -43,6 +64,29 @@ pub struct Policy {
     pub max_side: Option<u32>,
     /// Most frames of an animation. Left out: 300.
     pub max_frames: Option<u32>,
+    /// The format of what is published. Left out: the input's own; PNG for BMP, TIFF, ICO and SVG; WebP for AVIF.
+    #[schemars(with = "Option<OutputName>")]
+    pub output: Option<OutputFormat>,
+    /// Quality of lossy formats, 1 to 100. Left out: 85.
+    #[schemars(range(min = 1, max = 100))]
+    pub quality: Option<u8>,
+    /// Longest side of what is published, in pixels; larger images are made smaller. Left out: as large as they come.
+    pub resize_to: Option<u32>,
+    /// Behind what is transparent, where `output` is `jpeg`. Left out: white.
+    pub background: Option<Rgb>,
+    /// What becomes of an animation. Left out: all of it.
+    #[schemars(with = "Option<AnimationName>")]
+    pub animation: Option<Animation>,
+    /// What becomes of several pages in a TIFF. Left out: it is held.
+    #[schemars(with = "Option<PagesName>")]
+    pub pages: Option<MultiPage>,
+    /// In which colours. Left out: sRGB.
+    #[schemars(with = "Option<ColourName>")]
+    pub colour: Option<Colour>,
+    /// Derived sizes by name, published beside the image: `{ thumb = 256, web = 1600 }`, the longest side in pixels. At
+    /// most 8.
+    #[schemars(schema_with = "variants_schema")]
+    pub variants: Option<Variants>,
 }
 
 impl Policy {
@@ -57,6 +101,7 @@ impl Policy {
             max_pixels: self.max_pixels,
             max_side: self.max_side,
             max_frames: self.max_frames,
+            image: self.image_output(),
         }
     }
 }
@@ -68,6 +113,8 @@ impl Policy {
 enum ActionName {
     /// Decode and encode anew in the jail; the result is published.
     ReEncode,
+    /// Parse a document (PDF, SVG) in the jail and write it anew without what is active in it.
+    Sanitise,
     /// Publish the scanned bytes.
     AsIs,
     /// Never publish.
@@ -86,8 +133,16 @@ pub(super) fn built_in(scanners: &[ScannerName]) -> Vec<Policy> {
         max_pixels: None,
         max_side: None,
         max_frames: None,
+        output: None,
+        quality: None,
+        resize_to: None,
+        background: None,
+        animation: None,
+        pages: None,
+        colour: None,
+        variants: None,
     };
-    vec![rule("images", &RE_ENCODABLE, Action::ReEncode), rule("documents", &DOCUMENTS, Action::AsIs)]
+    vec![rule("images", &IMAGES, Action::ReEncode), rule("documents", &DOCUMENTS, Action::AsIs)]
 }
 
 /// A type of the lists above.
@@ -104,7 +159,7 @@ mod tests {
     #[test]
     fn the_built_in_policies_name_every_type() {
         let policies = built_in(&["clamd".parse().unwrap()]);
-        assert_eq!(policies[0].types.len(), RE_ENCODABLE.len());
+        assert_eq!(policies[0].types.len(), IMAGES.len());
         assert_eq!(policies[1].types.len(), DOCUMENTS.len());
     }
 }

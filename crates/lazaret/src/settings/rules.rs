@@ -1,13 +1,15 @@
 //! Rules between settings that their types do not tell.
 
 mod connections;
+mod policies;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use lazaret_core::Action;
 use lazaret_scanners::MAX_OBJECT_BYTES;
 
-use super::{Period, Settings, SettingsError, policy::RE_ENCODABLE};
+use super::{Period, Settings, SettingsError, Size};
+
+pub(super) use policies::MAX_SIDE;
 
 /// The longest life of a pre-signed URL
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>).
@@ -19,6 +21,9 @@ const MAX_WAIT_TIME: Period = Period::from_secs(20);
 const MAX_VISIBILITY_TIMEOUT: Period = Period::from_secs(12 * 3600);
 /// A shorter lease would end between two renewals on a busy machine.
 const MIN_LEASE: Period = Period::from_secs(1);
+
+/// More is no setting but a slip: a few of these fit into the address space of a process.
+const MAX_MAP: Size = Size::gib(1024);
 
 type Outcome = Result<(), SettingsError>;
 
@@ -36,7 +41,7 @@ pub(super) fn check(settings: &Settings) -> Outcome {
     work(settings)?;
     sandbox_and_sweeper(settings)?;
     scanners(settings)?;
-    policies(settings)?;
+    policies::check(settings)?;
     if let Some(endpoint) = &settings.telemetry.otlp_endpoint {
         ensure(is_http(endpoint), "telemetry.otlp_endpoint", "an http or https URL is expected")?;
     }
@@ -110,6 +115,7 @@ fn sandbox_and_sweeper(settings: &Settings) -> Outcome {
         ("sandbox.max_output", sandbox.max_output),
     ] {
         ensure(size.bytes() > 0, key, "more than no bytes are expected")?;
+        ensure(size <= MAX_MAP, key, format!("{size} is more than a process can map: at most {MAX_MAP}"))?;
     }
     Ok(())
 }
@@ -132,50 +138,6 @@ fn scanners(settings: &Settings) -> Outcome {
             format!("scanner[{index}].max_size"),
             format!("{} is more than clamd ever scans: at most {MAX_OBJECT_BYTES} bytes", scanner.max_size),
         )?;
-    }
-    Ok(())
-}
-
-fn policies(settings: &Settings) -> Outcome {
-    ensure(
-        !settings.policies().is_empty(),
-        "policy",
-        "without a policy nothing could be published: add one, or leave the key out for the built-in ones",
-    )?;
-    ensure(
-        settings.policies.is_some() || !settings.scanners.is_empty(),
-        "scanner",
-        "without a scanner nothing may be published: add a [[scanner]], such as clamd",
-    )?;
-    let mut names = BTreeSet::new();
-    for (index, policy) in settings.policies().iter().enumerate() {
-        let key = |field: &str| format!("policy[{index}].{field}");
-        ensure(
-            !policy.name.is_empty() && names.insert(policy.name.clone()),
-            key("name"),
-            format!("{:?} is empty or used twice: give each policy its own name", policy.name),
-        )?;
-        ensure(!policy.types.is_empty(), key("types"), "at least one media type is expected")?;
-        ensure(
-            policy.action == Action::Reject || !policy.scanners.is_empty(),
-            key("scanners"),
-            "at least one scanner is expected: nothing is published unscanned",
-        )?;
-        for name in &policy.scanners {
-            ensure(
-                settings.scanners.iter().any(|scanner| scanner.name == *name),
-                key("scanners"),
-                format!("there is no [[scanner]] named {:?}", name.as_str()),
-            )?;
-        }
-        for pattern in &policy.types {
-            let text = pattern.to_string();
-            ensure(
-                policy.action != Action::ReEncode || RE_ENCODABLE.contains(&text.as_str()),
-                key("types"),
-                format!("{text} cannot be re-encoded: only {}", RE_ENCODABLE.join(", ")),
-            )?;
-        }
     }
     Ok(())
 }

@@ -189,6 +189,8 @@ fn rules_between_settings_hold() {
         (policy("types = [\"application/pdf\"]\naction = \"as-is\""), "policy[0].scanners"),
         (policy("types = [\"*/*\"]\naction = \"as-is\"\nscanners = [\"other\"]"), "policy[0].scanners"),
         (policy("types = [\"image/*\"]\naction = \"re-encode\"\nscanners = [\"clamd\"]"), "policy[0].types"),
+        (with("[sandbox]", "max_picture = \"0\""), "sandbox.max_picture"),
+        (with("[sandbox]", "memory = \"2048GiB\""), "sandbox.memory"),
     ] {
         let message = error(&text, &[]);
         assert!(message.starts_with(&format!("settings: {key}: ")), "{key}: {message}");
@@ -197,6 +199,83 @@ fn rules_between_settings_hold() {
     let apart = with("[storage]", "published_prefix = \"quarantine/ok/\"\npublished_bucket = \"safe\"");
     parse(&apart, &[]).unwrap();
     parse(&policy("types = [\"*/*\"]\naction = \"reject\""), &[]).unwrap();
+}
+
+fn policy(types: &str, action: &str, rest: &str) -> String {
+    let policy = format!("name = \"p\"\ntypes = [{types}]\naction = {action:?}\nscanners = [\"clamd\"]");
+    format!("{LEAST}\n[[policy]]\n{policy}\n{rest}")
+}
+
+#[test]
+fn images_become_what_a_policy_says() {
+    use lazaret_core::{Animation, Colour, MultiPage, OutputFormat};
+
+    let text = policy(
+        "\"image/tiff\", \"image/png\", \"image/svg+xml\"",
+        "re-encode",
+        "output = \"jpeg\"\nquality = 70\nresize_to = 2048\nbackground = \"#102030\"\nanimation = \"first-frame\"\n\
+         pages = \"first\"\ncolour = \"keep\"\nvariants = { web = 1600, thumb = 256, w-1600 = 1600 }",
+    );
+    let settings = parse(&text, &[("LAZARET__POLICY__0__VARIANTS__TINY", "64")]).unwrap();
+    let image = settings.policies()[0].to_core().image;
+    assert_eq!((image.format, image.quality, image.max_side), (Some(OutputFormat::Jpeg), 70, Some(2048)));
+    assert_eq!((image.background, image.animation), ([16, 32, 48], Animation::FirstFrame));
+    assert_eq!((image.pages, image.colour), (MultiPage::First, Colour::Keep));
+    let variants: Vec<_> = image.variants.iter().map(|size| (size.name.as_str(), size.max_side)).collect();
+    assert_eq!(variants, [("tiny", 64), ("thumb", 256), ("w-1600", 1600), ("web", 1600)], "the smallest first");
+    assert_eq!(settings.shown().unwrap()["policy"][0]["background"], "#102030");
+    parse(&policy("\"application/pdf\", \"image/svg+xml\"", "sanitise", ""), &[]).unwrap();
+}
+
+#[test]
+fn contradictions_in_a_policy_are_said() {
+    let many = (0..9).map(|number| format!("v{number} = 1")).collect::<Vec<_>>().join(", ");
+    let png = "\"image/png\"";
+    for (types, action, rest, key) in [
+        (png, "as-is", "variants = { thumb = 256 }", "variants"),
+        (png, "as-is", "output = \"webp\"", "output"),
+        (png, "reject", "quality = 80", "quality"),
+        ("\"application/pdf\"", "sanitise", "resize_to = 10", "resize_to"),
+        ("\"image/svg+xml\"", "sanitise", "background = \"#ffffff\"", "background"),
+        (png, "sanitise", "", "types"),
+        ("\"text/plain\"", "sanitise", "", "types"),
+        ("\"*/*\"", "sanitise", "", "types"),
+        ("\"application/pdf\"", "re-encode", "", "types"),
+        ("\"image/heic\"", "re-encode", "", "types"),
+        (png, "re-encode", "quality = 0", "quality"),
+        (png, "re-encode", "quality = 101", "quality"),
+        (png, "re-encode", "quality = 80\noutput = \"png\"", "quality"),
+        (png, "re-encode", "background = \"#ffffff\"", "background"),
+        (png, "re-encode", "background = \"#ffffff\"\noutput = \"webp\"", "background"),
+        (png, "re-encode", "animation = \"keep\"\noutput = \"jpeg\"", "animation"),
+        (png, "re-encode", "colour = \"keep\"\noutput = \"gif\"", "colour"),
+        (png, "re-encode", "pages = \"first\"", "pages"),
+        (png, "re-encode", "resize_to = 0", "resize_to"),
+        (png, "re-encode", "resize_to = 16385", "resize_to"),
+        (png, "re-encode", "resize_to = 16384\noutput = \"webp\"", "resize_to"),
+        (png, "re-encode", "variants = {}", "variants"),
+        (png, "re-encode", &format!("variants = {{ {many} }}"), "variants"),
+        (png, "re-encode", "variants = { thumb = 0 }", "variants.thumb"),
+        (png, "re-encode", "variants = { thumb = 16385 }", "variants.thumb"),
+        (png, "re-encode", "variants = { web = 1600 }\nresize_to = 1024", "variants.web"),
+        (png, "re-encode", "max_pixels = 200000000", "max_pixels"),
+    ] {
+        let message = error(&policy(types, action, rest), &[]);
+        assert!(message.starts_with(&format!("settings: policy[0].{key}: ")), "{action} {rest}: {message}");
+    }
+    for (rest, said) in [
+        ("variants = { \"../x\" = 1 }", "variant name"),
+        ("variants = { Thumb = 1 }", "variant name"),
+        ("background = \"white\"", "#ffffff"),
+        ("output = \"avif\"", "`webp`"),
+        ("quality = 256", "256"),
+        ("animation = \"some\"", "first-frame"),
+    ] {
+        let message = error(&policy(png, "re-encode", rest), &[]);
+        assert!(message.contains(said) && message.contains("policy[0]."), "{rest}: {message}");
+    }
+    insta::assert_snapshot!(error(&policy(png, "as-is", "variants = { thumb = 256 }"), &[]), @r#"settings: policy[0].variants: only images that are encoded anew have it: action = "re-encode""#);
+    insta::assert_snapshot!(error(&policy(png, "re-encode", "max_pixels = 200000000"), &[]), @"settings: policy[0].max_pixels: 200000000 pixels of 4 bytes do not fit into sandbox.max_picture of 512MiB");
 }
 
 #[test]

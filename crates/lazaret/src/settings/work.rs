@@ -110,7 +110,7 @@ pub struct Sandbox {
     pub wall_time: Period,
     /// Largest input.
     pub max_input: Size,
-    /// Largest picture between the process that decodes and the one that encodes.
+    /// Largest picture between the process that decodes and the one that encodes: 4 bytes a pixel, of every frame.
     pub max_picture: Size,
     /// Largest output, variants included.
     pub max_output: Size,

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use lazaret_core::{MediaType, Reason, RejectReason, ScanReport, Sha256Digest, ports::Decision};
-use lazaret_pipeline::{Inspection, LocalFile};
+use lazaret_pipeline::{Inspection, LocalFile, MadeAnew};
 use serde::Serialize;
 
 use super::files::Found;
@@ -34,14 +34,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What would be published instead of the file.
-#[derive(Debug, Serialize)]
-pub(super) struct ReEncoded {
-    content_type: MediaType,
-    size: u64,
-    sha256: Sha256Digest,
-}
-
 /// What is said about one file.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
@@ -54,7 +46,8 @@ pub(super) struct Finding {
     pub(super) sha256: Option<Sha256Digest>,
     pub(super) policy: Option<String>,
     pub(super) verdicts: Vec<ScanReport>,
-    pub(super) re_encoded: Option<ReEncoded>,
+    /// What would be published instead of the file.
+    pub(super) re_encoded: Option<MadeAnew>,
 }
 
 impl Finding {
@@ -102,11 +95,7 @@ impl Finding {
             sha256: Some(*local.spooled.sha256()),
             policy: inspection.policy,
             verdicts: inspection.reports,
-            re_encoded: inspection.re_encoded.map(|(content_type, size, sha256)| ReEncoded {
-                content_type,
-                size,
-                sha256,
-            }),
+            re_encoded: inspection.made,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use comfy_table::Cell;
-use lazaret_core::{Finding, UploadId, ports::SessionStore};
+use lazaret_core::{Finding, PublishedImage, PublishedVariant, UploadId, ports::SessionStore};
 
 use super::{unknown, view::Story};
 use crate::{cli::Output, output, settings::Settings, wiring};
@@ -79,6 +79,7 @@ fn facts(story: &Story) -> comfy_table::Table {
     if let Some(published) = &story.published {
         rows.push(("published", format!("{}/{}", published.bucket, published.key)));
         rows.push(("", format!("{}, {} bytes", published.content_type, published.size)));
+        rows.extend(published.image.iter().flat_map(image));
     }
     rows.push(("attempts", story.attempts.to_string()));
     rows.push(("created_at", format!("{:.0}", story.created_at)));
@@ -87,6 +88,18 @@ fn facts(story: &Story) -> comfy_table::Table {
         rows.push(("original", format!("deleted {at:.0}")));
     }
     output::pairs(rows)
+}
+
+fn image(image: &PublishedImage) -> Vec<(&'static str, String)> {
+    let frames = if image.frames > 1 { format!(", {} frames", image.frames) } else { String::new() };
+    let mut rows = vec![("", format!("{} x {} pixels{frames}", image.width, image.height))];
+    rows.extend(image.thumbhash.iter().map(|hash| ("thumbhash", hash.clone())));
+    for (index, variant) in image.variants.iter().enumerate() {
+        rows.push((if index == 0 { "variants" } else { "" }, format!("{}: {}", variant.name, variant.key)));
+        let PublishedVariant { content_type, size, width, height, .. } = variant;
+        rows.push(("", format!("{content_type}, {size} bytes, {width} x {height} pixels")));
+    }
+    rows
 }
 
 fn finding(finding: &Finding) -> String {
