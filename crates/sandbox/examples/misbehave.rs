@@ -1,5 +1,7 @@
 //! A jailed program that does what its input says, for the tests of the jail. `misbehave host WORD` starts a jail
-//! around itself and gives it the word; a link to it named `without-LAYER` runs where that layer cannot be put on.
+//! around itself and gives it the word. A link to it named `without-LAYER` runs where that layer cannot be put on, one named
+//! `faking-LAYER` where the kernel seems to put it on and does not, and one named `survives-PROBE` has no jail at all and
+//! says so of that probe only.
 //!
 //! A word is `PLACE:DEED`. The process in that place, `decode`, `encode` or `verify`, does the deed; the others do what
 //! honest ones would and hand the word on. Without a place it is the first one's.
@@ -15,11 +17,12 @@ use lazaret_core::{
     ports::{TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{
-    Answer, Confined, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
+    Answer, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
     format::{Artefact, ArtefactFormat, Decoded, Encoded, List},
     picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter},
-    wire::{MESSAGE_BYTES, Text, ToHost},
+    wire::{MESSAGE_BYTES, Text, ToChild, ToHost},
 };
+use memmap2::{MmapMut, MmapOptions};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -34,15 +37,63 @@ fn main() {
         host(&name, &arguments.next().expect("a word follows"));
         return;
     }
-    if let Some((_, layer)) = name.rsplit_once("without-") {
-        forbid(layer);
+    match name.rsplit('/').next().and_then(|name| name.split_once('-')) {
+        Some(("without", layer)) => forbid(layer, false),
+        Some(("faking", layer)) => {
+            // Something that closing leaves open.
+            std::mem::forget(File::open("/dev/null"));
+            forbid(layer, true);
+        }
+        Some(("survives", probe)) => pretend(probe),
+        _ => {}
     }
-    lazaret_sandbox::jail::run(obey)
+    lazaret_sandbox::jail::run(|_, job| obey(job))
 }
 
-fn obey(_confined: &Confined, job: Job<'_>) -> Answer {
+/// Speaks as a jailed child does, without a jail.
+fn pretend(survived: &str) -> ! {
+    let mut frame = [0; MESSAGE_BYTES];
+    let mut hear = || {
+        rustix::io::read(io::stderr(), &mut frame).expect("a host that speaks");
+        ToChild::decode(&frame).expect("a message")
+    };
+    let ToChild::SetUp(set_up) = hear() else { panic!("no set-up") };
+    let room = |bytes| MmapOptions::new().len(usize::try_from(bytes).expect("a length")).clone();
+    // SAFETY: the files are as long as is said, and nobody writes them meanwhile.
+    let (input, mut output) = unsafe {
+        let output = match set_up.output_bytes {
+            0 => MmapMut::map_anon(1),
+            bytes => room(bytes).map_mut(&io::stdout()),
+        };
+        (room(set_up.input_bytes).map_copy_read_only(&io::stdin()).expect("an input"), output.expect("an output"))
+    };
+    say(&ToHost::Ready.encode());
+    match hear() {
+        ToChild::Work(task) => {
+            let input = &input[..usize::try_from(task.input_bytes()).expect("a length")];
+            say(&ToHost::Done(obey(Job { task, input, output: &mut output }).expect("an honest job")).encode());
+        }
+        ToChild::Probe(probe) if probe.name() == survived => say(&ToHost::Survived { probe, errno: 0 }.encode()),
+        ToChild::Probe(Probe::PastOutput | Probe::WriteInput) => end_by(libc::SIGSEGV),
+        ToChild::Probe(_) => end_by(libc::SIGSYS),
+        ToChild::SetUp(_) => panic!("another set-up"),
+    }
+    std::process::exit(0)
+}
+
+fn end_by(signal: i32) {
+    // SAFETY: the default disposition runs no code of this process, and a signal to itself ends it.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+fn obey(job: Job<'_>) -> Answer {
     let Job { task, input, output } = job;
     match task {
+        // The self-test's bitmap of one pixel.
+        Task::Decode(_) if input.starts_with(b"BM") => decode(b"x", output),
         Task::Decode(_) => decode(input, output),
         Task::Encode(task) => {
             let picture = Picture::read(input, &task.limits).expect("an honest picture");
@@ -259,38 +310,55 @@ fn say(bytes: &[u8]) {
     rustix::io::write(io::stderr(), bytes).expect("a host that listens");
 }
 
-/// Makes the system call of one layer fail.
-fn forbid(layer: &str) {
-    let prctl = |option: i32| (libc::SYS_prctl, vec![(0, option)], libc::EPERM);
+/// Makes the system call of one layer fail, or seem to succeed.
+fn forbid(layer: &str, fake: bool) {
+    let is = SeccompCmpOp::Eq;
+    let prctl = |option: i32| (libc::SYS_prctl, vec![(0, option, is.clone())], libc::EPERM);
+    // Only what sets, not what asks.
+    let given = |index| vec![(index, 0, SeccompCmpOp::Ne)];
     let (call, arguments, errno) = match layer {
         "parent-death-signal" => prctl(libc::PR_SET_PDEATHSIG),
         "not-dumpable" => prctl(libc::PR_SET_DUMPABLE),
         "no-new-privileges" => prctl(libc::PR_SET_NO_NEW_PRIVS),
         "descriptors" => (libc::SYS_close_range, vec![], libc::ENOSYS),
-        "maps" => (libc::SYS_mmap, vec![(3, libc::MAP_SHARED)], libc::EPERM),
+        "maps" => (libc::SYS_mmap, vec![(3, libc::MAP_SHARED, is)], libc::EPERM),
+        "landlock" if fake => (libc::SYS_landlock_restrict_self, vec![], 0),
         "landlock" => (libc::SYS_landlock_create_ruleset, vec![], libc::ENOSYS),
-        "resource-limits" => (libc::SYS_prlimit64, vec![], libc::EPERM),
+        "resource-limits" => (libc::SYS_prlimit64, given(2), libc::EPERM),
         "cpu-timer" => (libc::SYS_setitimer, vec![], libc::EPERM),
-        "signals" => (libc::SYS_rt_sigaction, vec![], libc::EPERM),
+        "signals" => (libc::SYS_rt_sigaction, given(1), libc::EPERM),
         "seccomp" => (libc::SYS_seccomp, vec![], libc::EINVAL),
         other => panic!("no layer is named {other}"),
     };
     let conditions: Vec<_> = arguments
         .into_iter()
-        .map(|(index, value)| {
+        .map(|(index, value, operator)| {
             let value = value.unsigned_abs().into();
-            SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).expect("a condition")
+            SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value).expect("a condition")
         })
         .collect();
     let rules = if conditions.is_empty() { vec![] } else { vec![SeccompRule::new(conditions).expect("a rule")] };
     let filter = SeccompFilter::new(
         BTreeMap::from([(call, rules)]),
         SeccompAction::Allow,
-        SeccompAction::Errno(errno.unsigned_abs()),
+        SeccompAction::Errno(if fake { 0 } else { errno.unsigned_abs() }),
         env::consts::ARCH.try_into().expect("a known architecture"),
     );
     let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter");
-    seccompiler::apply_filter(&program).expect("an applied filter");
+    apply(&program);
+}
+
+/// Without the promise of no new privileges, which is a layer: that takes privileges now.
+fn apply(program: &BpfProgram) {
+    if !rustix::process::geteuid().is_root() {
+        seccompiler::apply_filter(program).expect("an applied filter");
+        return;
+    }
+    let length = program.len().try_into().expect("a short filter");
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: the program has as many instructions as is said, in the kernel's layout.
+    let applied = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(applied, 0, "the filter is not applied");
 }
 
 /// Gives the word to a jailed copy of this program, and prints the cause of its end.

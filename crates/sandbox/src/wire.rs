@@ -132,6 +132,7 @@ impl Task {
 }
 
 /// A task that was done.
+#[expect(clippy::large_enum_variant, reason = "a message is made where no allocator may be left")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     /// The picture is written.
@@ -143,6 +144,7 @@ pub enum Done {
 }
 
 /// What the host says.
+#[expect(clippy::large_enum_variant, reason = "a message is made where no allocator may be left")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToChild {
     /// First: how to build the jail.
@@ -154,6 +156,7 @@ pub enum ToChild {
 }
 
 /// What the child says.
+#[expect(clippy::large_enum_variant, reason = "a message is made where no allocator may be left")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToHost {
     /// The jail is complete.

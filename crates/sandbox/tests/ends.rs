@@ -16,7 +16,7 @@ use lazaret_core::{
     HoldReason, RejectReason,
     ports::{Dimensions, TransformError, TransformOutcome, Transformer, Treatment},
 };
-use lazaret_sandbox::{ExitCause, JailSettings, Layer};
+use lazaret_sandbox::{ExitCause, JailSettings, Layer, Probe};
 
 use crate::cell::{Cell, misbehave, settings};
 
@@ -268,6 +268,47 @@ async fn a_missing_layer_is_named_and_nothing_runs() {
         }
         assert_eq!(cell.ends(), [ExitCause::SetUp, ExitCause::SetUp], "a second child is tried, and no third");
     }
+}
+
+/// A layer that the kernel says it put on is asked for again. Only a map is not: without one, there is nothing to read.
+#[tokio::test]
+async fn a_layer_that_is_not_really_there_is_named_and_nothing_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let faked = Layer::ALL.iter().filter(|&&layer| !matches!(layer, Layer::Program | Layer::Maps));
+    for layer in faked.filter(|&&layer| layer != Layer::NoNewPrivileges || rustix::process::geteuid().is_root()) {
+        let program = folder.path().join(format!("faking-{layer}"));
+        symlink(misbehave(), &program).unwrap();
+        let cell = Cell::new(settings(program));
+        match cell.give("done").await {
+            Err(TransformError::Unconfined { layer: named }) => {
+                assert!(named.contains(&format!("its layer {layer}:")), "{layer}: {named}");
+            }
+            other => panic!("{layer}: {other:?}"),
+        }
+        assert!(matches!(cell.jail.self_test().await, Err(TransformError::Unconfined { .. })), "{layer}");
+    }
+}
+
+#[tokio::test]
+async fn a_jail_that_one_attempt_gets_out_of_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for probe in Probe::ALL {
+        let program = folder.path().join(format!("survives-{}", probe.name()));
+        symlink(misbehave(), &program).unwrap();
+        let cell = Cell::new(settings(program));
+        match cell.jail.self_test().await {
+            Err(TransformError::Unconfined { layer }) => {
+                assert!(layer.contains(&format!("self-test at {}: it succeeded", probe.name())), "{layer}");
+            }
+            other => panic!("{}: {other:?}", probe.name()),
+        }
+        assert_eq!(cell.ends(), [ExitCause::Done; 3], "only the good job before it is told");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_jail_passes_its_test() {
+    Cell::new(settings(misbehave())).jail.self_test().await.unwrap();
 }
 
 #[tokio::test]

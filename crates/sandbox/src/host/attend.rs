@@ -87,10 +87,10 @@ impl<'a> Attended<'a> {
     }
 
     /// Tells a ready child what to do and waits for its end.
-    pub(super) async fn obey(&mut self, order: ToChild, deadline: Deadline) -> Result<End, JailError> {
+    pub(super) async fn obey(&mut self, order: &ToChild, deadline: Deadline) -> Result<End, JailError> {
         self.at_work = true;
         // A child that died meanwhile is known by its exit.
-        if let Err(error) = tell(&self.wire, &order) {
+        if let Err(error) = tell(&self.wire, order) {
             tracing::debug!(error = &error as &dyn std::error::Error, "a jailed child hung up before its task");
         }
         loop {
@@ -173,6 +173,7 @@ fn speaks_in_turn(message: &ToHost, ready: bool) -> bool {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Word {
     Message(ToHost),
     Nonsense(String),

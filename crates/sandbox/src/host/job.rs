@@ -15,7 +15,7 @@ use super::{
     memory::Memory,
 };
 use crate::{
-    format::{Artefact, Decode, Encode, Encoded, Refusal, Sanitise, Verify},
+    format::{Artefact, Decode, Decoded, Encode, Encoded, Refusal, Sanitise, Verify},
     layer::Layer,
     picture::{HEADER_BYTES, Table},
     wire::{Done, Task, ToChild, ToHost},
@@ -99,24 +99,24 @@ impl Jail {
         fill(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
         let decode = Decode { input_bytes: input.len(), ..decode };
-        let done = self.step(&mut decoder, Task::Decode(decode), deadline).await?;
-        let Done::Decoded(decoded) = done else { return Err(another(&mut decoder)) };
+        let done = self.step(&mut decoder, &ToChild::Work(Task::Decode(decode)), deadline).await?;
+        let Done::Decoded(Decoded { len }) = done else { return Err(another(&mut decoder)) };
         drop(bytes);
 
         // Its map must be there before the file behind it is cut.
         let mut encoder = self.ready(encoder).await?;
         let limits = decode.limits;
         let read = blocking("picture", move || {
-            let table = read_table(&picture, decoded.len, &limits)?;
+            let table = read_table(&picture, len, &limits)?;
             Ok((picture, table))
         });
         let (picture, table) = read.await?;
         let table = table.map_err(|lie| judged_false(&mut decoder, lie))?;
         decoder.judged(ExitCause::Done);
 
-        let encode = Encode { input_bytes: decoded.len, original_bytes: input.len(), ..encode };
+        let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };
         let expected = Expected::files(&encode, &table);
-        let done = self.step(&mut encoder, Task::Encode(encode), deadline).await?;
+        let done = self.step(&mut encoder, &ToChild::Work(Task::Encode(encode)), deadline).await?;
         drop(picture);
         self.finish((encoder, done), verifier, output, &expected, (limits, deadline)).await
     }
@@ -135,7 +135,7 @@ impl Jail {
         fill(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
         let sanitise = Sanitise { input_bytes: input.len(), ..sanitise };
-        let done = self.step(&mut encoder, Task::Sanitise(sanitise), deadline).await?;
+        let done = self.step(&mut encoder, &ToChild::Work(Task::Sanitise(sanitise)), deadline).await?;
         drop(bytes);
         let expected = Expected::document(sanitise.format);
         self.finish((encoder, done), verifier, output, &expected, (limits, deadline)).await
@@ -150,18 +150,18 @@ impl Jail {
         expected: &Expected,
         (limits, deadline): (lazaret_core::ImageLimits, Deadline),
     ) -> Result<Ending, Stop> {
-        let Done::Encoded(encoded) = done else { return Err(another(&mut encoder)) };
-        let len = check::files(&encoded, expected, self.settings.max_output_bytes);
+        let Done::Encoded(announced) = done else { return Err(another(&mut encoder)) };
+        let len = check::files(&announced, expected, self.settings.max_output_bytes);
         let len = len.map_err(|lie| judged_false(&mut encoder, lie))?;
         encoder.judged(ExitCause::Done);
 
         let mut verifier = self.ready(verifier).await?;
         let output = blocking("seal on the output", move || memfd::freeze(&output, len).map(|()| output)).await?;
-        let task = Task::Verify(Verify { input_bytes: len, limits, artefacts: encoded.artefacts });
-        let done = self.verified(&mut verifier, task, deadline).await?;
+        let task = ToChild::Work(Task::Verify(Verify { input_bytes: len, limits, artefacts: announced.artefacts }));
+        let done = self.verified(&mut verifier, &task, deadline).await?;
         let Done::Verified = done else { return Err(another(&mut verifier)) };
         verifier.judged(ExitCause::Done);
-        let Encoded { artefacts, thumbhash } = encoded;
+        let Encoded { artefacts, thumbhash } = announced;
         let files = blocking("output memory", move || part(&output, artefacts.iter())).await?;
         Ok(Ending::Done { files, thumbhash: thumbhash.iter().collect() })
     }
@@ -176,8 +176,8 @@ impl Jail {
     }
 
     /// One task in one child. What it did is still to be judged.
-    async fn step(&self, child: &mut Attended<'_>, task: Task, deadline: Deadline) -> Result<Done, Stop> {
-        let end = child.obey(ToChild::Work(task), deadline).await?;
+    async fn step(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<Done, Stop> {
+        let end = child.obey(task, deadline).await?;
         match (end.cause, end.last) {
             (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
             (ExitCause::Refused, Some(ToHost::Refused(refusal))) => {
@@ -189,8 +189,8 @@ impl Jail {
     }
 
     /// [`Self::step`] of the child whose refusal is about what was written and not about the input.
-    async fn verified(&self, child: &mut Attended<'_>, task: Task, deadline: Deadline) -> Result<Done, Stop> {
-        let end = child.obey(ToChild::Work(task), deadline).await?;
+    async fn verified(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<Done, Stop> {
+        let end = child.obey(task, deadline).await?;
         match (end.cause, end.last) {
             (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
             (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {

@@ -54,13 +54,12 @@ impl Prisoner {
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let Some(child) = &mut self.child else { return Err(io::Error::other("the child is reaped already")) };
         // A child that hung up has mostly ended by now.
-        let status = match child.try_wait()? {
-            Some(status) => status,
-            None => {
-                let ended = watch(self.pidfd.try_clone()?)?;
-                let _ready = ended.readable().await?;
-                child.wait()?
-            }
+        let status = if let Some(status) = child.try_wait()? {
+            status
+        } else {
+            let ended = watch(self.pidfd.try_clone()?)?;
+            let _ready = ended.readable().await?;
+            child.wait()?
         };
         self.child = None;
         Ok(status)

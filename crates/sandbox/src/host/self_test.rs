@@ -65,7 +65,7 @@ impl Jail {
     async fn try_out(&self, probe: Probe, seat: Seat) -> Result<(), JailError> {
         let mut child = Attended::new(seat, None)?;
         let end = match child.ready().await? {
-            Ok(()) => child.obey(ToChild::Probe(probe), Deadline::after(self.settings.wall_time)).await?,
+            Ok(()) => child.obey(&ToChild::Probe(probe), Deadline::after(self.settings.wall_time)).await?,
             Err(end) => end,
         };
         stopped_by_jail(probe, end)
@@ -76,14 +76,23 @@ impl Jail {
 /// means that a layer is not there.
 fn stopped_by_jail(probe: Probe, end: End) -> Result<(), JailError> {
     let expected = match probe {
-        Probe::PastOutput => ExitCause::Crash,
+        Probe::PastOutput | Probe::WriteInput => ExitCause::Crash,
         Probe::OpenFile
         | Probe::ConnectSocket
         | Probe::Fork
         | Probe::Execute
-        | Probe::Trace
+        | Probe::TraceHost
         | Probe::WritableExecutable
-        | Probe::Signal => ExitCause::PolicyViolation,
+        | Probe::Signal
+        | Probe::MakeExecutable
+        | Probe::IoUring
+        | Probe::MakeSocket
+        | Probe::LoosenFilter
+        | Probe::BecomeDumpable
+        | Probe::ReadHost
+        | Probe::Unshare
+        | Probe::MakeFile
+        | Probe::ReceiveMessage => ExitCause::PolicyViolation,
     };
     let End { cause, detail, last } = end;
     match (cause, last) {

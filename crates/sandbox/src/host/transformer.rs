@@ -38,7 +38,7 @@ impl Transformer for Jail {
         }
         match self.run(input, plan).await.map_err(|error| self.unable(error))? {
             Ending::Done { files, thumbhash } => Ok(TransformOutcome::Done(transformed(files, thumbhash, request)?)),
-            Ending::Refused(refusal) => Ok(refusal_outcome(refusal)),
+            Ending::Refused(refusal) => Ok(refusal_outcome(&refusal)),
             Ending::Stopped { cause, detail } => match hold_reason(cause) {
                 Some(reason) => Ok(TransformOutcome::Held { reason, detail }),
                 None => Err(TransformError::Killed { detail }),
@@ -73,7 +73,7 @@ fn plan(request: &TransformRequest) -> Result<Result<Plan, String>, TransformErr
             let Some(format) = ImageFormat::from_media_type(media_type) else {
                 return Ok(Err(format!("{media_type} cannot be re-encoded")));
             };
-            image_plan(format, limits, output).map(Ok).map_err(unspeakable)
+            image_plan(format, limits, output).map(Ok).map_err(|what| unspeakable(&what))
         }
         Treatment::Sanitise => Ok(match DocumentFormat::from_media_type(media_type) {
             Some(format) => Ok(Plan::Document { sanitise: Sanitise { input_bytes: 0, format }, limits }),
@@ -127,7 +127,7 @@ fn transformed(
         let image = format.is_image().then_some(Dimensions { width, height, frames });
         Ok(Artefact { file, len, media_type: media_type(format)?, image })
     });
-    let object = artefacts.next().ok_or_else(|| unspeakable("an answer without a file".into()))??;
+    let object = artefacts.next().ok_or_else(|| unspeakable("an answer without a file"))??;
     let names = match &request.treatment {
         Treatment::ReEncode(output) => output.variants.as_slice(),
         Treatment::Sanitise => &[],
@@ -139,15 +139,15 @@ fn transformed(
 
 /// The names of all formats are media types.
 fn media_type(format: ArtefactFormat) -> Result<MediaType, TransformError> {
-    format.media_type().parse().map_err(|_| unspeakable("an answer without a media type".into()))
+    format.media_type().parse().map_err(|_| unspeakable("an answer without a media type"))
 }
 
 /// What no settings and no child that was checked can bring about.
-fn unspeakable(what: String) -> TransformError {
+fn unspeakable(what: &str) -> TransformError {
     TransformError::Unconfined { layer: format!("the wire does not know {what}") }
 }
 
-fn refusal_outcome(refusal: Refusal) -> TransformOutcome {
+fn refusal_outcome(refusal: &Refusal) -> TransformOutcome {
     let detail = refusal.detail.to_string();
     let refused = |reason, detail| TransformOutcome::Refused { reason, detail };
     let held = |reason, detail| TransformOutcome::Held { reason, detail };

@@ -2,6 +2,12 @@
 
 #![expect(unsafe_code, reason = "close_range has no safe wrapper")]
 
+use std::{
+    fs::File,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+};
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
     RulesetStatus, Scope,
@@ -41,10 +47,13 @@ pub(super) fn forbid_privileges() -> Result<(), MissingLayer> {
 pub(super) fn close_descriptors() -> Result<(), MissingLayer> {
     // SAFETY: nothing in this process owns a descriptor above 2: it has just started and opened none.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    if result == 0 {
-        return Ok(());
+    if result != 0 {
+        return Err(MissingLayer::new(Layer::Descriptors, std::io::Error::last_os_error()));
     }
-    Err(MissingLayer::new(Layer::Descriptors, std::io::Error::last_os_error()))
+    let missing = MissingLayer::because(Layer::Descriptors);
+    // Besides the first three there is the folder's own.
+    let left = std::fs::read_dir("/proc/self/fd").map_err(missing)?.count();
+    require(Layer::Descriptors, left <= 4, "the kernel left some open")
 }
 
 /// Landlock with everything denied that the running kernel can deny: files from 5.13, TCP from 6.7, signals and
@@ -59,7 +68,19 @@ pub(super) fn forbid_files_and_network() -> Result<(), MissingLayer> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(&missing)?;
-    judge(&status)
+    judge(&status)?;
+    let denied = |result: std::io::Result<()>| result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    require(Layer::Landlock, denied(File::open("/").map(drop)), "the root folder can still be opened")?;
+    if knows_network(&status) {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        require(Layer::Landlock, bound.is_err(), "a port can still be bound")?;
+    }
+    Ok(())
+}
+
+/// TCP came with the fourth version.
+fn knows_network(status: &RestrictionStatus) -> bool {
+    matches!(status.landlock, LandlockStatus::Available { effective_abi, .. } if effective_abi as i32 >= ABI::V4 as i32)
 }
 
 /// A kernel that knows all of it must enforce all of it; an older one whatever it knows, and that is never nothing.

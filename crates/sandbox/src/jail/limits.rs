@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::MissingLayer;
+use super::{MissingLayer, require};
 use crate::{layer::Layer, wire::SetUp};
 
 /// Enough for the decoders, which recurse little; a runaway recursion ends in SIGSEGV soon.
@@ -39,6 +39,7 @@ pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(),
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         setrlimit(resource, limit)
             .map_err(|error| MissingLayer::new(Layer::ResourceLimits, format_args!("{resource:?}: {error}")))?;
+        require(Layer::ResourceLimits, getrlimit(resource) == limit, "the kernel forgot one")?;
     }
     Ok(())
 }
@@ -76,8 +77,13 @@ pub(super) fn start_cpu_timer(cpu_ms: u64) -> Result<(), MissingLayer> {
     };
     let timer = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
     // SAFETY: the pointer is to a live timer value; a null old value is allowed (setitimer(2)).
-    if unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } == 0 {
-        return Ok(());
+    if unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } != 0 {
+        return Err(MissingLayer::new(Layer::CpuTimer, std::io::Error::last_os_error()));
     }
-    Err(MissingLayer::new(Layer::CpuTimer, std::io::Error::last_os_error()))
+    let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut set = libc::itimerval { it_interval: none, it_value: none };
+    // SAFETY: the pointer is to a live timer value.
+    let asked = unsafe { libc::getitimer(libc::ITIMER_PROF, &raw mut set) } == 0;
+    let runs = (set.it_value.tv_sec, set.it_value.tv_usec) > (0, 0);
+    require(Layer::CpuTimer, asked && runs, "the kernel forgot it")
 }

@@ -53,12 +53,14 @@ impl Maps {
         Some((input, &mut output[..self.output_bytes]))
     }
 
-    /// The first byte behind the output, which is in the guard page; of the input where there is no output.
+    /// The first byte behind the output, which is in the guard page; without an output it is null.
     pub(super) fn past_output(&mut self) -> *mut u8 {
-        match &mut self.output {
-            Some(output) => &raw mut output[self.output_bytes],
-            None => self.input.as_ptr().cast_mut(),
-        }
+        self.output.as_mut().map_or(std::ptr::null_mut(), |output| &raw mut output[self.output_bytes])
+    }
+
+    /// The first byte of the input, which cannot be written.
+    pub(super) fn input(&self) -> *mut u8 {
+        self.input.as_ptr().cast_mut()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::hash_map::RandomState, hash::BuildHasher, io, panic};
 
-use super::{EXIT_PANIC, MissingLayer, say};
+use super::{EXIT_PANIC, MissingLayer, require, say};
 use crate::{
     layer::Layer,
     wire::{Text, ToHost},
@@ -47,14 +47,29 @@ pub(super) fn reset_signals() -> Result<(), MissingLayer> {
         if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
             return Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error()));
         }
+        require(Layer::Signals, is_default(signal), "the kernel forgot one")?;
     }
-    // SAFETY: an all-zero signal set is a valid value to initialise, `sigemptyset` fills it, and both pointers live.
-    let unblocked = unsafe {
+    // SAFETY: an all-zero signal set is a valid value to initialise, `sigemptyset` fills it, and all pointers live.
+    let (unblocked, left) = unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
+        let mut left: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+        let unblocked = libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut left);
+        (unblocked, (1..32).any(|signal| libc::sigismember(&raw const left, signal) == 1))
     };
-    if unblocked == 0 { Ok(()) } else { Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error())) }
+    if unblocked != 0 {
+        return Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error()));
+    }
+    require(Layer::Signals, !left, "some are still blocked")
+}
+
+fn is_default(signal: i32) -> bool {
+    // SAFETY: an all-zero action is a valid value to be filled; a null new action only asks.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_DFL
+    }
 }
 
 /// Does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel.

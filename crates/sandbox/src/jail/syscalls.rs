@@ -1,14 +1,27 @@
 //! The last layer: which system calls are left.
 
-use std::{collections::BTreeMap, env::consts::ARCH};
+#![expect(unsafe_code, reason = "the challenge is a raw call")]
+
+use std::{collections::BTreeMap, env::consts::ARCH, io};
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
-use super::MissingLayer;
+use super::{MissingLayer, require};
 use crate::layer::Layer;
 
+/// A call that nobody makes and that changes nothing. The filter answers it with [`SIGN`], which no kernel does: the mode
+/// alone would also be that of a filter which a container runtime put on.
+const CHALLENGE: libc::c_long = libc::SYS_sched_get_priority_max;
+const SIGN: u32 = 0x7a2;
+/// This architecture's number in `linux/audit.h`.
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+/// This architecture's number in `linux/audit.h`.
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
 const WIRE: u64 = libc::STDERR_FILENO as u64;
 const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 const PRIVATE_ANONYMOUS: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
@@ -16,11 +29,36 @@ const MAY_MOVE: u64 = libc::MREMAP_MAYMOVE as u64;
 
 /// Installs the allow-list; every other call kills the process with SIGSYS.
 pub(super) fn allow_only_needed() -> Result<(), MissingLayer> {
-    let program = compile().map_err(|error| MissingLayer::new(Layer::Seccomp, error))?;
-    if program.is_empty() {
+    let rules = compile().map_err(|error| MissingLayer::new(Layer::Seccomp, error))?;
+    if rules.is_empty() {
         return Err(MissingLayer::new(Layer::Seccomp, "the filter is empty"));
     }
-    seccompiler::apply_filter(&program).map_err(|error| MissingLayer::new(Layer::Seccomp, error))
+    let program = signed(rules)?;
+    seccompiler::apply_filter(&program).map_err(|error| MissingLayer::new(Layer::Seccomp, error))?;
+    // SAFETY: the call takes no pointers.
+    let answered = unsafe { libc::syscall(CHALLENGE, 0) };
+    let sign = io::Error::last_os_error().raw_os_error();
+    let on = answered == -1 && sign.is_some_and(|sign| sign.unsigned_abs() == SIGN);
+    require(Layer::Seccomp, on, "the filter is not on")
+}
+
+/// The compiled rules behind an answer to the challenge. Another architecture's calls go on to the rules, which kill.
+fn signed(rules: BpfProgram) -> Result<BpfProgram, MissingLayer> {
+    // Of the classic BPF of seccomp(2): load a word, jump if equal, return.
+    let load = |k| sock_filter { code: 0x20, jt: 0, jf: 0, k };
+    let skip_unless = |k, jf| sock_filter { code: 0x15, jt: 0, jf, k };
+    let answer = |k| sock_filter { code: 0x06, jt: 0, jf: 0, k };
+    let number = u32::try_from(CHALLENGE).map_err(MissingLayer::because(Layer::Seccomp))?;
+    // The places of `arch` and `nr` in `struct seccomp_data`.
+    let mut program = vec![
+        load(4),
+        skip_unless(AUDIT_ARCH, 3),
+        load(0),
+        skip_unless(number, 1),
+        answer(libc::SECCOMP_RET_ERRNO | SIGN),
+    ];
+    program.extend(rules);
+    Ok(program)
 }
 
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
