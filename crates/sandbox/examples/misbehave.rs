@@ -282,6 +282,7 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         "noise" => say(&[0xff; MESSAGE_BYTES]),
         "short" => say(b"LZJ2"),
         "oversized" => say(&[0; MESSAGE_BYTES * 2]),
+        "fill" => fill(),
         // SAFETY: `_exit` has no preconditions.
         "silent" => unsafe { libc::_exit(0) },
         // SAFETY: as above.
@@ -293,6 +294,13 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         _ => {}
     }
     Ok(())
+}
+
+/// Takes and touches nearly all of eight mebibytes, and keeps them.
+fn fill() {
+    let heap = black_box(vec![1_u8; 7 << 20]);
+    hang();
+    drop(heap);
 }
 
 /// Waits for a message that never comes: no CPU time passes.
@@ -377,6 +385,10 @@ fn host(program: &str, word: &str) {
             reserve: 1,
         };
         let jail = Jail::new(settings, Arc::new(|cause| println!("{cause}"))).expect("a jail");
+        if word == "self-test" {
+            println!("{:?}", jail.self_test().await);
+            return;
+        }
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(word.as_bytes()).expect("a word");
         let input = Spooled::new(file, word.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
