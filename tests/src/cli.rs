@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
+use lazaret_core::PublishedImage;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,6 +70,8 @@ pub struct Published {
     pub size: u64,
     /// Its digest.
     pub sha256: String,
+    /// What can be seen of it, with its variants.
+    pub image: Option<PublishedImage>,
 }
 
 impl Shown {

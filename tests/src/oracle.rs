@@ -45,8 +45,10 @@ pub async fn holds(station: &Station, expected: &[Expected]) -> Result<()> {
         let shown = station.show(&one.created.upload_id)?;
         findings.session(one, &shown);
         if let Some(published) = &shown.published {
-            recorded.insert(published.key.clone());
-            findings.copy(station, one, published).await;
+            for copy in copies(published) {
+                findings.copy(station, one, &copy).await;
+                recorded.insert(copy.key);
+            }
         }
     }
     findings.table(station, expected)?;
@@ -65,6 +67,27 @@ pub async fn holds(station: &Station, expected: &[Expected]) -> Result<()> {
         findings.ensure(left == (0, 0), || format!("the {name} holds {left:?} messages"));
     }
     findings.conclude()
+}
+
+/// One of the objects that were published of an upload, as its session records it.
+#[derive(Debug)]
+struct Recorded {
+    key: String,
+    sha256: String,
+    size: u64,
+    content_type: String,
+}
+
+/// The copy and its variants.
+fn copies(published: &Published) -> Vec<Recorded> {
+    let Published { key, sha256, size, content_type, image, .. } = published.clone();
+    let variants = image.into_iter().flat_map(|image| image.variants).map(|variant| Recorded {
+        key: variant.key.to_string(),
+        sha256: variant.sha256.to_string(),
+        size: variant.size,
+        content_type: variant.content_type.to_string(),
+    });
+    std::iter::once(Recorded { key, sha256, size, content_type }).chain(variants).collect()
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +128,7 @@ impl Findings {
         self.ensure(shown.published.is_some() == has_copy, || format!("{id}: its copy is {:?}", shown.published));
     }
 
-    async fn copy(&mut self, station: &Station, expected: &Expected, published: &Published) {
+    async fn copy(&mut self, station: &Station, expected: &Expected, published: &Recorded) {
         let (id, source) = (&expected.created.upload_id, sha256(&expected.upload.bytes));
         let fetched = match station.store.fetch(&published.key).await {
             Ok(fetched) => fetched,

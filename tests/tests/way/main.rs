@@ -5,6 +5,7 @@ mod dev;
 mod dishonest;
 mod duplicates;
 mod first_errors;
+mod images;
 mod kills;
 mod large;
 mod lost_answers;
