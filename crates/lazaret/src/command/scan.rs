@@ -10,7 +10,7 @@ use comfy_table::{Cell, Color};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use lazaret_core::{MediaType, error::chain};
-use lazaret_pipeline::{LocalFile, inspect};
+use lazaret_pipeline::{LocalFile, MadeAnew, inspect};
 
 use crate::{
     cli::{Output, Scan},
@@ -107,10 +107,22 @@ fn print(findings: &[Finding]) -> Result<()> {
             Cell::new(output::or_dash(finding.reason)),
             Cell::new(output::or_dash(finding.detected_type.as_ref())),
             Cell::new(output::or_dash(finding.size)),
-            Cell::new(output::or_dash(finding.detail.as_ref())),
+            Cell::new(output::or_dash(finding.detail.clone().or_else(|| finding.re_encoded.as_ref().map(becomes)))),
         ]);
     }
     output::show(&table)
+}
+
+/// What would be published instead of a file, in a few words.
+fn becomes(made: &MadeAnew) -> String {
+    let mut text = format!("becomes {}, {} bytes", made.content_type, made.size);
+    if let Some(image) = &made.image {
+        text = format!("{text}, {} x {}", image.width, image.height);
+        for variant in &image.variants {
+            text = format!("{text}; {}: {} x {}, {} bytes", variant.name, variant.width, variant.height, variant.size);
+        }
+    }
+    text
 }
 
 /// A file name is text from outside: what could steer a terminal is not printed.

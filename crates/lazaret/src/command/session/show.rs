@@ -109,3 +109,42 @@ fn finding(finding: &Finding) -> String {
         Finding::Unscannable { reason, detail } => format!("{reason}: {detail}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lazaret_core::PublishedKey;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_shown_with_its_variants() {
+        let object = "01935f3e-0000-7000-8000-000000000001";
+        let variant = |name: &str, width, height| PublishedVariant {
+            name: name.parse().unwrap(),
+            key: PublishedKey::from_key(format!("published/{object}/{name}").parse().unwrap()),
+            sha256: lazaret_core::Sha256Digest::from_bytes([1; 32]),
+            size: 4096,
+            content_type: "image/webp".parse().unwrap(),
+            width,
+            height,
+        };
+        let animated = PublishedImage {
+            width: 1224,
+            height: 1632,
+            frames: 6,
+            thumbhash: Some("3OcRJYB4d3h/iIeHeEh3eIhw+j2w".to_owned()),
+            variants: vec![variant("thumb", 192, 256), variant("web", 1200, 1600)],
+        };
+        let lines: Vec<_> = image(&animated).into_iter().map(|(name, text)| format!("{name:9} {text}")).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+                  1224 x 1632 pixels, 6 frames
+        thumbhash 3OcRJYB4d3h/iIeHeEh3eIhw+j2w
+        variants  thumb: published/01935f3e-0000-7000-8000-000000000001/thumb
+                  image/webp, 4096 bytes, 192 x 256 pixels
+                  web: published/01935f3e-0000-7000-8000-000000000001/web
+                  image/webp, 4096 bytes, 1200 x 1600 pixels
+        ");
+        let still = PublishedImage { frames: 1, thumbhash: None, variants: Vec::new(), ..animated };
+        assert_eq!(image(&still), [("", "1224 x 1632 pixels".to_owned())]);
+    }
+}
