@@ -52,7 +52,7 @@ fn try_all(workspace: &Workspace, station: &mut Station) -> Result<Vec<Row>> {
             }
         }
     }
-    let published = rows.iter().filter_map(|row| row.copy.clone()).collect();
+    let published = rows.iter().flat_map(|row| row.copies.clone()).collect();
     if let (Some(row), Some(difference)) = (rows.last_mut(), copy::nothing_else(station, &published)?) {
         row.differences.push(difference);
     }

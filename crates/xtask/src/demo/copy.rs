@@ -24,7 +24,11 @@ pub(super) fn differences(
     let fetched = curl::fetch(station, &published.bucket, &published.key)?;
     let mut differences = Differences::default();
     identity(&mut differences, created, published, &fetched);
-    headers(&mut differences, created, published, &fetched, content_type, expected.as_is);
+    let content_type = expected.becomes.unwrap_or(content_type);
+    headers(&mut differences, created, published, &fetched, content_type, expected.attachment);
+    if let Some(thumbnail) = expected.thumbnail {
+        variant(&mut differences, station, published, thumbnail)?;
+    }
     let unchanged = fetched.body == fs::read(source)?;
     differences.check(unchanged == expected.as_is, || {
         if unchanged { "the bytes are the upload's: nothing was re-encoded" } else { "the bytes are not the upload's" }
@@ -60,6 +64,26 @@ fn identity(differences: &mut Differences, created: &Created, published: &Publis
         .check(u64::try_from(size) == Ok(published.size), || format!("{size} bytes, recorded are {}", published.size));
     let key = format!("{PREFIX}{}/{digest}", created.object_id);
     differences.check(published.key == key, || format!("the key is {}, not {key}", published.key));
+}
+
+/// The one thumbnail: recorded, there, and with the digest that its key ends in.
+fn variant(
+    differences: &mut Differences,
+    station: &Station,
+    published: &Published,
+    expected: (u32, u32),
+) -> Result<()> {
+    let [thumbnail] = published.variants() else {
+        differences.0.push(format!("it has {} variants, not one", published.variants().len()));
+        return Ok(());
+    };
+    let found = (thumbnail.width, thumbnail.height);
+    differences.check(found == expected, || format!("its thumbnail is {found:?}, not {expected:?}"));
+    let fetched = curl::fetch(station, &published.bucket, &thumbnail.key)?;
+    differences.check(thumbnail.key.ends_with(&fetched.sha256), || {
+        format!("its thumbnail under {} has the digest {}", thumbnail.key, fetched.sha256)
+    });
+    Ok(())
 }
 
 fn headers(

@@ -26,7 +26,11 @@ pub(super) fn print(rows: &[Row]) -> io::Result<()> {
             Cell::new(&row.state),
             Cell::new(row.reason.as_deref().unwrap_or("-")),
             Cell::new(format!("{:.2} s", row.took.as_secs_f64())),
-            Cell::new(row.copy.as_deref().unwrap_or("-")),
+            Cell::new(match row.copies.as_slice() {
+                [] => "-".to_owned(),
+                [copy] => copy.clone(),
+                [copy, variants @ ..] => format!("{copy} + {}", variants.len()),
+            }),
             Cell::new(verdict).fg(colour).add_attribute(Attribute::Bold),
         ]);
     }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::cases::POLICY;
 use crate::child::{self, Running};
 use crate::scratch::Scratch;
 use crate::stop;
@@ -64,6 +65,32 @@ pub(super) struct Published {
     pub(super) content_type: String,
     pub(super) size: u64,
     pub(super) sha256: String,
+    image: Option<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    variants: Vec<Variant>,
+}
+
+/// A derived size that was published beside its image.
+#[derive(Deserialize)]
+pub(super) struct Variant {
+    pub(super) key: String,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Published {
+    pub(super) fn variants(&self) -> &[Variant] {
+        self.image.as_ref().map_or(&[], |image| &image.variants)
+    }
+
+    /// Of the copy and its variants.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        let variants = self.variants().iter().map(|variant| variant.key.clone());
+        std::iter::once(self.key.clone()).chain(variants)
+    }
 }
 
 /// The process is dropped before the folder it works in.
@@ -82,6 +109,7 @@ impl Station {
         command
             .args(["dev", "--listen", "127.0.0.1:0", "--output", "json", "--data-dir"])
             .arg(scratch.path().join("data"))
+            .env("LAZARET__POLICY", POLICY.replace('\n', " "))
             .current_dir(&workspace.root)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

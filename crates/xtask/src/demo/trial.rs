@@ -24,8 +24,8 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
     /// From the end of the upload to the first look that found it settled.
     pub(super) took: Duration,
-    /// The key of the published copy.
-    pub(super) copy: Option<String>,
+    /// The keys of the published copy and its variants, its own first.
+    pub(super) copies: Vec<String>,
     pub(super) differences: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Row {
     pub(super) fn failed(label: &'static str, error: &anyhow::Error) -> Self {
         let differences = vec![format!("{error:#}")];
         let (file_name, state) = ("-".to_owned(), "error".to_owned());
-        Self { label, file_name, state, reason: None, took: Duration::ZERO, copy: None, differences }
+        Self { label, file_name, state, reason: None, took: Duration::ZERO, copies: Vec::new(), differences }
     }
 }
 
@@ -52,8 +52,8 @@ pub(super) fn run(workspace: &Workspace, station: &Station, case: &Case) -> Resu
     if let (Some(published), Expected::Published(expected)) = (&shown.published, &case.expected) {
         differences.extend(copy::differences(station, &created, published, expected, case.content_type, &file)?);
     }
-    let copy = shown.published.map(|published| published.key);
-    Ok(Row { label: case.label, file_name, state: shown.state, reason: shown.reason, took, copy, differences })
+    let copies = shown.published.iter().flat_map(Published::keys).collect();
+    Ok(Row { label: case.label, file_name, state: shown.state, reason: shown.reason, took, copies, differences })
 }
 
 fn file_of(workspace: &Workspace, station: &Station, file: &File) -> Result<PathBuf> {
