@@ -20,6 +20,9 @@ use super::{Way, killer::Killer, log_watch::LogWatch, points::Point};
 
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
+/// The image and a smaller one: there is a cut between the two.
+const WITH_A_VARIANT: &str = r#"[{ name = "images", types = ["image/png"], action = "re-encode", scanners = ["clamd"], variants = { thumb = 32 } }]"#;
+
 pub(super) struct Chain {
     way: Way,
     station: Station,
@@ -37,6 +40,9 @@ impl Chain {
         station.set("worker.concurrency", "1");
         if way.bus == Bus::Sqs {
             station.set("queue.sqs.visibility_timeout", "1s");
+        }
+        if way.re_encoded {
+            station.set("policy", WITH_A_VARIANT);
         }
         let proxies = Proxies::between(&mut station)?;
         let sessions = station.sessions().await?;
