@@ -1,12 +1,17 @@
 //! Bytes to pixels: the first process of a job.
 
+mod avif;
+mod bmp;
 pub(crate) mod colour;
 mod compose;
 mod gif;
+mod ico;
+mod ink;
 mod jpeg;
 mod png;
 pub(crate) mod riff;
 mod still;
+mod tiff;
 mod webp;
 
 use lazaret_sandbox::{
@@ -28,7 +33,11 @@ pub(crate) fn pixels(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
         ImageFormat::Png => png::decode(task, input, output),
         ImageFormat::Gif => gif::decode(task, input, output),
         ImageFormat::WebP => webp::decode(task, input, output),
-        other => Err(decode_failed(format_args!("{} is not decoded", other.media_type()))),
+        ImageFormat::Bmp => bmp::decode(task, input, output),
+        ImageFormat::Tiff => tiff::decode(task, input, output),
+        ImageFormat::Ico => ico::decode(task, input, output),
+        ImageFormat::Avif => avif::decode(task, input, output),
+        ImageFormat::Svg => Err(decode_failed("image/svg+xml is not decoded")),
     }
 }
 

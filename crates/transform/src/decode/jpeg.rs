@@ -1,6 +1,5 @@
 //! JPEG (ITU-T T.81): baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK.
 
-mod ink;
 mod segments;
 
 use lazaret_sandbox::{
@@ -13,6 +12,7 @@ use zune_jpeg::JpegDecoder;
 pub(crate) use self::segments::Segments;
 use super::{
     colour::Colours,
+    ink::Inks,
     still::{Still, orientation},
 };
 use crate::failure::{Failure, check_size, decode_failed};
@@ -42,7 +42,7 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     let orientation = orientation(decoder.exif().map(Vec::as_slice));
     let (width, height) = (segments.width.into(), segments.height.into());
     if matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK) {
-        let inks = ink::Inks::new(profile.as_deref(), stored == ColorSpace::YCCK);
+        let inks = Inks::new(profile.as_deref(), stored == ColorSpace::YCCK);
         let colours = Colours::srgb();
         return Still { width, height, layout, orientation, colours: &colours }.write(output, |pixels| {
             let mut stored = vec![0; pixels.len() / 3 * 4];

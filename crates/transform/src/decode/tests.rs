@@ -1,6 +1,8 @@
 //! What a viewer of the input sees is what is in the picture.
 
 mod animations;
+mod avif;
+mod bitmaps;
 mod jpeg;
 mod limits;
 mod png;
@@ -10,7 +12,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat as Codec, Rgb, RgbImage};
 use lazaret_sandbox::{
-    Refusal,
+    Refusal, RefusalCode,
     format::{Animation, Colour, Decode, ImageFormat, ImageLimits, MultiPage},
     picture::{Canvas, Frame, Picture},
 };

@@ -8,7 +8,7 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformExecutor, TransformO
 const PIECE: usize = 4096;
 
 /// How inks become light.
-pub(super) struct Inks {
+pub(crate) struct Inks {
     ycck: bool,
     profile: Option<Arc<dyn TransformExecutor<u8> + Send + Sync>>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Inks {
 impl Inks {
     /// With the embedded profile, where it is one for four inks; else as browsers and Pillow do without one: each ink
     /// and black take away their part of the light.
-    pub(super) fn new(profile: Option<&[u8]>, ycck: bool) -> Self {
+    pub(crate) fn new(profile: Option<&[u8]>, ycck: bool) -> Self {
         let profile = profile
             .and_then(|bytes| ColorProfile::new_from_slice(bytes).ok())
             .filter(|profile| profile.color_space == DataColorSpace::Cmyk)
@@ -28,7 +28,7 @@ impl Inks {
     }
 
     /// Converts stored pixels, four bytes each and then used up, to pixels of three.
-    pub(super) fn convert(&self, stored: &mut [u8], pixels: &mut [u8]) {
+    pub(crate) fn convert(&self, stored: &mut [u8], pixels: &mut [u8]) {
         for (stored, pixels) in stored.chunks_mut(PIECE * 4).zip(pixels.chunks_mut(PIECE * 3)) {
             if self.ycck {
                 stored.as_chunks_mut().0.iter_mut().for_each(ycc_to_cmy);
@@ -53,16 +53,20 @@ fn times(a: u8, b: u8) -> u8 {
     u8::try_from((u32::from(a) * u32::from(b) + 127) / 255).unwrap_or(u8::MAX)
 }
 
-/// Luma and chroma to what is left of the light by each ink (ITU-T T.871, section 7, of the complement).
+/// Luma and chroma to what is left of the light by each ink: the complement of light.
 fn ycc_to_cmy(pixel: &mut [u8; 4]) {
+    let [y, cb, cr, _] = *pixel;
+    let light = ycc_to_rgb([y, cb, cr]);
+    pixel[..3].copy_from_slice(&light.map(|value| !value));
+}
+
+/// Luma and chroma to light (ITU-T T.871, section 7).
+pub(crate) fn ycc_to_rgb(pixel: [u8; 3]) -> [u8; 3] {
     const ONE: i32 = 1 << 16;
-    let [y, cb, cr] = [0, 1, 2].map(|at| i32::from(pixel[at]));
+    let [y, cb, cr] = pixel.map(i32::from);
     let (cb, cr) = (cb - 128, cr - 128);
     let light = [y * ONE + 91_881 * cr, y * ONE - 22_554 * cb - 46_802 * cr, y * ONE + 116_130 * cb];
-    for (value, light) in pixel.iter_mut().zip(light) {
-        let light = (light + ONE / 2) >> 16;
-        *value = !u8::try_from(light.clamp(0, 255)).unwrap_or(u8::MAX);
-    }
+    light.map(|light| u8::try_from(((light + ONE / 2) >> 16).clamp(0, 255)).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]
