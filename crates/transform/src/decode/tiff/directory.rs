@@ -1,5 +1,7 @@
 //! The directories of a TIFF (TIFF 6.0, section 2; `BigTIFF`), of which there is one a page.
 
+use std::collections::BTreeSet;
+
 /// What the directories say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Directory {
@@ -54,7 +56,7 @@ impl Directory {
         };
         let mut at = file.offset(if file.big { 8 } else { 4 }).ok_or(cut)?;
         let mut first = None;
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = BTreeSet::new();
         let mut pages = 0;
         while at != 0 {
             if !seen.insert(at) {
