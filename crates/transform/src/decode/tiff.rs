@@ -13,7 +13,6 @@ use lazaret_sandbox::{
 use tiff::{
     ColorType,
     decoder::{Decoder, DecodingResult, Limits},
-    tags::Tag,
 };
 
 use self::{directory::Directory, samples::Samples};
@@ -41,12 +40,11 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     }
     let samples = samples(&mut decoder, &directory)?;
     let layout = samples.layout();
-    let profile = decoder.find_tag(Tag::IccProfile).ok().flatten().and_then(|value| value.into_u8_vec().ok());
-    let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten().and_then(Orientation::from_exif);
+    let profile = directory.profile;
+    let orientation = u8::try_from(directory.orientation).ok().and_then(Orientation::from_exif);
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
-    let inks = Inks::new(profile.as_deref(), false);
-    let colours =
-        if samples.is_ink() { Colours::srgb() } else { Colours::embedded(profile.as_deref(), layout, task.colour) };
+    let inks = Inks::new(profile, false);
+    let colours = if samples.is_ink() { Colours::srgb() } else { Colours::embedded(profile, layout, task.colour) };
     Still { width, height, layout, orientation, colours: &colours }.write(output, |pixels| {
         let stride = width as usize * layout.pixel_bytes();
         read_chunks(&mut decoder, (width, height), |x, y, chunk_width, chunk| {
@@ -57,23 +55,20 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     })
 }
 
-/// Room for one strip, which may be all of the image, and for a colour profile, of which each byte takes dozens while
-/// it is read.
-fn limits(directory: &Directory) -> Limits {
+/// Room for one strip, which may be all of the image, or for the list of where strips and tiles lie.
+fn limits(directory: &Directory<'_>) -> Limits {
     let mut limits = Limits::default();
     let pixels = u64::from(directory.width) * u64::from(directory.height);
-    limits.decoding_buffer_size = usize::try_from(pixels.saturating_mul(8)).unwrap_or(usize::MAX).max(1 << 20);
-    limits.ifd_value_size = 64 << 20;
+    limits.decoding_buffer_size = usize::try_from(pixels.saturating_mul(8)).unwrap_or(usize::MAX).max(16 << 20);
     limits
 }
 
-fn samples(decoder: &mut TiffDecoder<'_>, directory: &Directory) -> Result<Samples, Failure> {
+fn samples(decoder: &mut TiffDecoder<'_>, directory: &Directory<'_>) -> Result<Samples, Failure> {
     let colour = decoder.colortype().map_err(decode_failed)?;
     let alpha = directory.alpha();
     match colour {
         ColorType::Gray(bits @ (1 | 2 | 4 | 8)) if directory.is_palette() => {
-            let colours = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(decode_failed)?;
-            Samples::palette(bits, &colours).ok_or_else(|| decode_failed("a TIFF palette is cut short"))
+            Samples::palette(bits, &directory.colours).ok_or_else(|| decode_failed("a TIFF palette is cut short"))
         }
         ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16)) if !directory.is_palette() => Ok(Samples::Grey(bits)),
         ColorType::Multiband { bit_depth: 8 | 16, num_samples: 2 } if alpha.is_some() => Ok(Samples::GreyAlpha(alpha)),

@@ -4,11 +4,17 @@ use std::collections::BTreeSet;
 
 /// What the directories say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Directory {
+pub(super) struct Directory<'a> {
     pub(super) width: u32,
     pub(super) height: u32,
     /// How many images that are no smaller copy and no mask of another one.
     pub(super) pages: u32,
+    /// An embedded colour profile.
+    pub(super) profile: Option<&'a [u8]>,
+    /// As of EXIF.
+    pub(super) orientation: u32,
+    /// The palette: all reds, then all greens, then all blues.
+    pub(super) colours: Vec<u16>,
     photometric: u32,
     /// Where the value of the photometric interpretation lies.
     photometric_at: usize,
@@ -34,18 +40,21 @@ const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
+const ORIENTATION: u16 = 274;
 const SAMPLES: u16 = 277;
 const PLANAR: u16 = 284;
+const COLOURS: u16 = 320;
 const EXTRA_SAMPLES: u16 = 338;
+const PROFILE: u16 = 34_675;
 
 const PALETTE: u32 = 3;
 const JPEG: u32 = 7;
 /// A smaller copy, a mask.
 const NO_PAGE: u32 = 1 | 4;
 
-impl Directory {
+impl<'a> Directory<'a> {
     /// Reads the first directory and walks the others.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
         let cut = "a TIFF directory is cut short";
         let file = match bytes {
             [b'I', b'I', 42, 0, ..] => File { bytes, big_endian: false, big: false },
@@ -117,11 +126,14 @@ struct File<'a> {
     big: bool,
 }
 
-impl File<'_> {
+impl<'a> File<'a> {
     fn number(&self, at: usize, len: usize) -> Option<u64> {
-        let bytes = self.bytes.get(at..at.checked_add(len)?)?;
+        self.bytes.get(at..at.checked_add(len)?).map(|bytes| self.join(bytes))
+    }
+
+    fn join(&self, bytes: &[u8]) -> u64 {
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        Some(if self.big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
+        if self.big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
     }
 
     fn offset(&self, at: usize) -> Option<usize> {
@@ -129,8 +141,8 @@ impl File<'_> {
     }
 
     /// The directory at `at`, the kind of its image, and where the next one is.
-    fn directory(&self, at: usize) -> Option<(Directory, u32, usize)> {
-        let (count_bytes, entry_bytes, value_at) = if self.big { (8, 20, 12) } else { (2, 12, 8) };
+    fn directory(&self, at: usize) -> Option<(Directory<'a>, u32, usize)> {
+        let (count_bytes, entry_bytes) = if self.big { (8, 20) } else { (2, 12) };
         let count = usize::try_from(self.number(at, count_bytes)?).ok()?;
         let entries = at.checked_add(count_bytes)?;
         let end = entries.checked_add(count.checked_mul(entry_bytes)?)?;
@@ -139,6 +151,9 @@ impl File<'_> {
             width: 0,
             height: 0,
             pages: 0,
+            profile: None,
+            orientation: 1,
+            colours: Vec::new(),
             photometric: 0,
             photometric_at: 0,
             compression: 1,
@@ -150,14 +165,8 @@ impl File<'_> {
         let mut kind = 0;
         for entry in (entries..end).step_by(entry_bytes) {
             let tag = u16::try_from(self.number(entry, 2)?).ok()?;
-            let (bytes, at) = match self.number(entry + 2, 2)? {
-                1 => (1, entry + value_at),
-                3 => (2, entry + value_at),
-                4 => (4, entry + value_at),
-                16 => (8, entry + value_at),
-                _ => continue,
-            };
-            let value = u32::try_from(self.number(at, bytes)?).unwrap_or(u32::MAX);
+            let (each, at, values) = self.values(entry)?;
+            let value = values.get(..each).map_or(0, |first| u32::try_from(self.join(first)).unwrap_or(u32::MAX));
             match tag {
                 NEW_SUBFILE_TYPE => kind = value,
                 WIDTH => directory.width = value,
@@ -165,15 +174,37 @@ impl File<'_> {
                 COMPRESSION => directory.compression = value,
                 PHOTOMETRIC => {
                     directory.photometric = value;
-                    // A long word in the other byte order ends with its value.
-                    directory.photometric_at = if self.big_endian && bytes > 2 { at + bytes - 2 } else { at };
+                    // A longer number in the other byte order ends with its value.
+                    directory.photometric_at = if self.big_endian { at + each.saturating_sub(2) } else { at };
                 }
+                ORIENTATION => directory.orientation = value,
                 SAMPLES => directory.samples = value,
                 PLANAR => directory.planar = value == 2,
+                COLOURS if each == 2 => {
+                    let colour = |bytes| u16::try_from(self.join(bytes)).unwrap_or(u16::MAX);
+                    directory.colours = values.chunks_exact(2).map(colour).collect();
+                }
                 EXTRA_SAMPLES => directory.extra = Some(value),
+                PROFILE => directory.profile = Some(values),
                 _ => {}
             }
         }
         Some((directory, kind, next))
+    }
+
+    /// The length of a value of this entry, and its values with where they lie: in it or elsewhere, but in the file.
+    fn values(&self, entry: usize) -> Option<(usize, usize, &'a [u8])> {
+        let each: usize = match self.number(entry + 2, 2)? {
+            1 | 2 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16 | 17 | 18 => 8,
+            _ => 0,
+        };
+        let (count_bytes, own_bytes) = if self.big { (8, 8) } else { (4, 4) };
+        let own = entry + 4 + count_bytes;
+        let len = usize::try_from(self.number(entry + 4, count_bytes)?).ok()?.checked_mul(each)?;
+        let at = if len <= own_bytes { own } else { self.offset(own)? };
+        Some((each, at, self.bytes.get(at..at.checked_add(len)?)?))
     }
 }
