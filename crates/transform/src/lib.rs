@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod carried;
 pub mod decode;
 pub mod encode;
 mod failure;

@@ -1,0 +1,81 @@
+//! The one kind of GIF that is written: 89a, a palette for each frame, no interlacing.
+
+use lazaret_sandbox::format::ImageLimits;
+use weezl::{BitOrder, LzwStatus, decode::Decoder};
+
+use super::{Size, check_size};
+
+const CUT: &str = "a block is cut short";
+const UNWANTED: &str = "it has blocks that pixels do not need";
+/// What the encoder writes where there is no palette for all frames: one of two blacks.
+const SCREEN: &[u8] = &[0x80, 0, 0, 0, 0, 0, 0, 0, 0];
+/// The extension that browsers take the number of repetitions from, up to that number.
+const LOOP_COUNT: &[u8] = b"\x21\xff\x0bNETSCAPE2.0\x03\x01";
+
+/// Walks through the blocks, which are to be exactly those that the encoder writes, and decodes every frame.
+pub(super) fn verify(file: &[u8], limits: &ImageLimits) -> Result<Size, String> {
+    let rest = file.strip_prefix(b"GIF89a").ok_or("it has no signature")?;
+    let (&[w, idth, h, eight], rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
+    let (width, height) = (u16::from_le_bytes([w, idth]), u16::from_le_bytes([h, eight]));
+    check_size(width.into(), height.into(), limits)?;
+    let rest = rest.strip_prefix(SCREEN).ok_or("its screen is not as ours are")?;
+    let mut rest = match rest.strip_prefix(LOOP_COUNT) {
+        Some([_, _, 0, rest @ ..]) => rest,
+        Some(_) => return Err(CUT.to_owned()),
+        None => rest,
+    };
+    let mut frames = 0;
+    while rest != [0x3b] {
+        frames += 1;
+        if frames > limits.max_frames {
+            return Err(format!("more than {} frames are not allowed", limits.max_frames));
+        }
+        rest = frame(rest, width, height)?;
+    }
+    Ok((width.into(), height.into(), frames))
+}
+
+/// Checks a frame with its control and answers what follows.
+fn frame(rest: &[u8], width: u16, height: u16) -> Result<&[u8], String> {
+    let [0x21, 0xf9, 4, flags, _, _, _, 0, rest @ ..] = rest else { return Err(UNWANTED.to_owned()) };
+    // The upper three bits are reserved; four to seven are no disposals; nobody is asked for input.
+    if flags & 0xe2 != 0 || flags >> 2 > 3 {
+        return Err("a frame's control is malformed".to_owned());
+    }
+    let (&[0x2c, l, eft, t, op, w, idth, h, eight, flags], rest) = rest.split_first_chunk::<10>().ok_or(CUT)? else {
+        return Err(UNWANTED.to_owned());
+    };
+    let side = |low, high| usize::from(u16::from_le_bytes([low, high]));
+    let (left, top, frame_width, frame_height) = (side(l, eft), side(t, op), side(w, idth), side(h, eight));
+    let inside = left + frame_width <= usize::from(width) && top + frame_height <= usize::from(height);
+    if !inside || flags & 0xf8 != 0x80 {
+        return Err("a frame is malformed".to_owned());
+    }
+    let rest = rest.get(3 << ((flags & 7) + 1)..).ok_or(CUT)?;
+    let (&code_size, rest) = rest.split_first().ok_or(CUT)?;
+    if !(2..=8).contains(&code_size) {
+        return Err("a frame's code size is malformed".to_owned());
+    }
+    let (data, rest) = sub_blocks(rest)?;
+    let mut pixels = vec![0; frame_width * frame_height];
+    let decoded = Decoder::new(BitOrder::Lsb, code_size).decode_bytes(&data, &mut pixels);
+    let whole = decoded.consumed_out == pixels.len() && matches!(decoded.status, Ok(LzwStatus::Done | LzwStatus::Ok));
+    if !whole || decoded.consumed_in != data.len() {
+        return Err("a frame's pixels are too few or too many".to_owned());
+    }
+    Ok(rest)
+}
+
+/// The content of a chain of sub-blocks, and what follows.
+fn sub_blocks(mut rest: &[u8]) -> Result<(Vec<u8>, &[u8]), String> {
+    let mut data = Vec::new();
+    loop {
+        let (&len, tail) = rest.split_first().ok_or(CUT)?;
+        let (block, tail) = tail.split_at_checked(len.into()).ok_or(CUT)?;
+        rest = tail;
+        if len == 0 {
+            return Ok((data, rest));
+        }
+        data.extend_from_slice(block);
+    }
+}
