@@ -40,6 +40,10 @@ fn under_guard(program: impl AsRef<OsStr>) -> Command {
             command.env_remove(&name);
         }
     }
+    // The program as it is released, where `cargo xtask test` made it.
+    if let Some(jailed) = env::var_os("LAZARET_TEST_JAIL") {
+        command.env("LAZARET__SANDBOX__PROGRAM", jailed);
+    }
     command
 }
 

@@ -56,7 +56,6 @@ pub(crate) fn run(arguments: &cli::Dev, form: Output) -> Result<ExitCode> {
         otlp_endpoint: wanted.otlp_endpoint.as_ref(),
         redactor: Redactor::new([home.credentials.secret_access_key.expose().to_owned()]),
     })?;
-    wiring::require_transform()?;
     command::runtime()?.block_on(serve(home, arguments, wanted.listen, form))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,6 +77,7 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
         Addresses { endpoint: &endpoint, telemetry: telemetry_listener.local_addr()?, clamd: clamd.scanner() };
     let config = home.write_settings(&addresses)?;
     let settings = Settings::load(Some(&config))?.settings;
+    wiring::require_transform(&settings)?;
     wiring::migrate(&settings).await.context("the session database was not migrated")?;
     // The lock on the folder proves that whoever held a lease is gone.
     let sessions = wiring::sessions(&settings).await?;

@@ -165,15 +165,18 @@ pub fn bus(queue: Arc<dyn Queue>) -> Bus {
 }
 
 /// An error where the program is missing that does the decoding.
-pub fn require_transform() -> Result<()> {
-    let program = transform_program()?;
+pub fn require_transform(settings: &Settings) -> Result<()> {
+    let program = transform_program(settings)?;
     if !program.is_file() {
         bail!("{} is missing; {}", program.display(), failure::TRANSFORM);
     }
     Ok(())
 }
 
-fn transform_program() -> Result<PathBuf> {
+fn transform_program(settings: &Settings) -> Result<PathBuf> {
+    if let Some(program) = &settings.sandbox.program {
+        return Ok(program.clone());
+    }
     let this = env::current_exe().context("this program does not know where it lies")?;
     Ok(this.with_file_name(TRANSFORM_PROGRAM))
 }
@@ -181,7 +184,7 @@ fn transform_program() -> Result<PathBuf> {
 pub(crate) fn jail(settings: &Settings) -> Result<Jail> {
     let sandbox = &settings.sandbox;
     let jail = JailSettings {
-        program: transform_program()?,
+        program: transform_program(settings)?,
         memory_bytes: sandbox.memory.bytes(),
         cpu_time: sandbox.cpu_time.get(),
         wall_time: sandbox.wall_time.get(),

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, from the release build, on servers of its own.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use crate::packages::{self, PYTHON_VENV};
 use crate::servers::{self, Begun};
 use crate::tools::PYTHON;
 use crate::workspace::Workspace;
-use crate::{child, say};
+use crate::{build, child, say};
 
 const OBJECTS: usize = 10_000;
 const REPLICAS: usize = 3;
@@ -62,13 +63,14 @@ pub(crate) fn run(bench: Bench) -> Result<ExitCode> {
 
 fn replicas(workspace: &Workspace, bench: Replicas) -> Result<()> {
     servers::ensure_installed(workspace)?;
-    build(workspace, &["--bench", "replicas"])?;
+    let jailed = build(workspace, &["--bench", "replicas"])?;
     say::step("servers");
     let servers = Begun::begin(workspace)?.ready()?;
     say::step("replicas");
     let mut command = workspace.cargo("bench");
     command
         .args(["--workspace", "--bench", "replicas"])
+        .env("LAZARET_TEST_JAIL", jailed)
         .envs(servers.environment())
         .env("LAZARET_BENCH_OBJECTS", bench.objects.to_string())
         .env("LAZARET_BENCH_REPLICAS", bench.replicas.to_string());
@@ -78,19 +80,22 @@ fn replicas(workspace: &Workspace, bench: Replicas) -> Result<()> {
 fn transform(workspace: &Workspace, bench: Transform) -> Result<()> {
     packages::ensure(&[PYTHON_VENV])?;
     PYTHON.ensure(workspace)?;
-    build(workspace, &["--bench", "transform", "--example", "workbench"])?;
+    let jailed = build(workspace, &["--bench", "transform", "--example", "workbench"])?;
     say::step("transform");
     let mut command = workspace.cargo("bench");
     command
         .args(["--workspace", "--bench", "transform"])
+        .env("LAZARET_TEST_JAIL", jailed)
         .env("LAZARET_TEST_PYTHON", PYTHON.program(workspace))
         .env("LAZARET_BENCH_ROUNDS", bench.rounds.to_string());
     child::run("cargo bench", &mut command)
 }
 
-fn build(workspace: &Workspace, targets: &[&str]) -> Result<()> {
+/// Answers the path of the jailed program.
+fn build(workspace: &Workspace, targets: &[&str]) -> Result<PathBuf> {
     say::step("release build");
     // Together, so that all ask the same features of every dependency.
     let mut command = workspace.cargo("build");
-    child::run("cargo build", command.args(["--workspace", "--bins", "--release"]).args(targets))
+    child::run("cargo build", command.args(["--workspace", "--bins", "--release"]).args(targets))?;
+    build::jailed(workspace, true)
 }

@@ -13,15 +13,14 @@ use anyhow::Result;
 
 use crate::packages::{self, CLAMAV, CURL};
 use crate::workspace::Workspace;
-use crate::{child, say, stop};
+use crate::{build, say, stop};
 use station::Station;
 use trial::Row;
 
 pub(crate) fn run(keep: bool) -> Result<ExitCode> {
     packages::ensure(&[CLAMAV, CURL])?;
     let workspace = Workspace::find()?;
-    say::step("cargo build");
-    child::run("cargo build", workspace.cargo("build").args(["--workspace", "--bins"]))?;
+    build::programs(&workspace, false, &["--bins"])?;
     say::step("lazaret dev");
     let mut station = Station::start(&workspace)?;
     say::step("uploads");

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bench;
+mod build;
 mod child;
 mod demo;
 mod packages;
@@ -26,6 +27,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the programs, the jailed one linked statically
+    Build {
+        /// With optimisations
+        #[arg(long)]
+        release: bool,
+    },
     /// Send real files through `lazaret dev` and check what becomes of each
     Demo {
         /// Stay up afterwards, until Ctrl-C
@@ -48,6 +55,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = stop::listen().and_then(|()| match Arguments::parse().command {
+        Command::Build { release } => build::run(release),
         Command::Demo { keep } => demo::run(keep),
         Command::Test { nextest } => test::run(&nextest),
         Command::Servers => servers::run(),

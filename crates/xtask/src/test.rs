@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::packages::{self, CURL};
 use crate::servers::{self, Begun};
 use crate::workspace::Workspace;
-use crate::{child, say, schema, tools};
+use crate::{build, child, say, schema, tools};
 
 const FETCH_WITHIN: Duration = Duration::from_mins(2);
 const ADVISORIES_UNREACHABLE: &str =
@@ -21,6 +21,7 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     // RabbitMQ takes its time, and does so while the compiler works.
     let begun = Begun::begin(&workspace)?;
     check(&workspace, &mut steps)?;
+    let jailed = steps.step("the jailed program", || build::jailed(&workspace, false))?;
     let servers = steps.step("servers", || begun.ready())?;
     steps.step("doc-tests", || {
         let mut command = workspace.cargo("test");
@@ -32,7 +33,7 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     }
     say::step("cargo nextest");
     let mut command = workspace.cargo("nextest");
-    command.args(["run", "--workspace"]).args(nextest).envs(servers.environment());
+    command.args(["run", "--workspace"]).args(nextest).envs(servers.environment()).env("LAZARET_TEST_JAIL", jailed);
     let status = child::status("cargo nextest", &mut command, Duration::MAX)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

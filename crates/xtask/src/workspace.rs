@@ -36,7 +36,12 @@ impl Workspace {
 
     /// A program of this workspace, as `cargo build` leaves it.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(name)
+        self.built(name, false)
+    }
+
+    /// A program of this workspace in the profile's folder.
+    pub(crate) fn built(&self, name: &str, release: bool) -> PathBuf {
+        self.target.join(if release { "release" } else { "debug" }).join(name)
     }
 
     /// What outlives one run: the virtual environment.

@@ -32,7 +32,7 @@ const FAILED: u8 = 1;
 /// Checks every file, as many at once as the worker would.
 pub(super) async fn run(settings: &Settings, arguments: &Scan, form: Output) -> Result<ExitCode> {
     let files = files::collect(&arguments.files);
-    wiring::require_transform()?;
+    wiring::require_transform(settings)?;
     let wired = wiring::offline(settings).await?;
     for slot in &wired.station.scanners {
         slot.scanner.check().await.context("nothing was scanned")?;

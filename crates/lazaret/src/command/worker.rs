@@ -16,7 +16,7 @@ pub(super) async fn run(settings: &Settings) -> Result<()> {
     let listener = service::bind_telemetry(settings.telemetry.listen).await?;
     let stop = service::termination()?;
     let listening = Listening::begin(listener, service::install_metrics(settings)?)?;
-    wiring::require_transform()?;
+    wiring::require_transform(settings)?;
     let parts = Parts::prepare(settings).await?;
     let Some(sessions) = wiring::wait_for_sessions(settings, &listening.readiness, &stop).await? else { return Ok(()) };
     let service = Service { wired: parts.assemble(settings, sessions)?, bus: wiring::bus(queue), verdicts };

@@ -102,6 +102,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sandbox {
+    /// The program that is jailed; by default `lazaret-transform` beside this one.
+    pub program: Option<PathBuf>,
     /// Memory of each process beside its input and its output.
     pub memory: Size,
     /// Time on a processor, of each process.
@@ -119,6 +121,7 @@ pub struct Sandbox {
 impl Default for Sandbox {
     fn default() -> Self {
         Self {
+            program: None,
             memory: Size::mib(512),
             cpu_time: Period::from_secs(5),
             wall_time: Period::from_secs(12),

@@ -10,7 +10,9 @@ use lazaret_sandbox::{Jail, JailSettings};
 
 pub(crate) fn jail() -> Jail {
     let settings = JailSettings {
-        program: env!("CARGO_BIN_EXE_lazaret-transform").into(),
+        program: std::env::var_os("LAZARET_TEST_JAIL")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_lazaret-transform").into())
+            .into(),
         memory_bytes: 512 << 20,
         cpu_time: Duration::from_secs(5),
         wall_time: Duration::from_secs(12),

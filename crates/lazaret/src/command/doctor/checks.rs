@@ -184,7 +184,7 @@ pub(super) async fn sandbox(settings: &Settings) -> Vec<Finding> {
     or_error(
         "sandbox",
         Box::pin(async {
-            wiring::require_transform()?;
+            wiring::require_transform(settings)?;
             wiring::jail(settings)?.self_test().await?;
             Ok(vec![Finding::ok(
                 "sandbox",
