@@ -57,13 +57,26 @@ fn frame(rest: &[u8], width: u16, height: u16) -> Result<&[u8], String> {
         return Err("a frame's code size is malformed".to_owned());
     }
     let (data, rest) = sub_blocks(rest)?;
-    let mut pixels = vec![0; frame_width * frame_height];
-    let decoded = Decoder::new(BitOrder::Lsb, code_size).decode_bytes(&data, &mut pixels);
-    let whole = decoded.consumed_out == pixels.len() && matches!(decoded.status, Ok(LzwStatus::Done | LzwStatus::Ok));
-    if !whole || decoded.consumed_in != data.len() {
-        return Err("a frame's pixels are too few or too many".to_owned());
-    }
+    decode(&data, code_size, frame_width * frame_height)?;
     Ok(rest)
+}
+
+/// Decodes exactly so many pixels, and not a byte is left.
+fn decode(data: &[u8], code_size: u8, count: usize) -> Result<(), String> {
+    let (last, before) = data.split_last().ok_or(CUT)?;
+    // Room for one more, so that the end is read and one too many is seen.
+    let mut pixels = vec![0; count + 1];
+    let mut decoder = Decoder::new(BitOrder::Lsb, code_size);
+    let most = decoder.decode_bytes(before, &mut pixels);
+    // The decoder reads ahead: that the data ends with its last byte shows when the others do not end it.
+    let ended = matches!(most.status, Ok(LzwStatus::Done));
+    let rest = decoder.decode_bytes(&[*last], pixels.get_mut(most.consumed_out..).unwrap_or_default());
+    let whole = matches!(rest.status, Ok(LzwStatus::Done)) && most.consumed_out + rest.consumed_out == count;
+    if whole && !ended && most.consumed_in == before.len() {
+        Ok(())
+    } else {
+        Err("a frame's pixels are too few or too many".to_owned())
+    }
 }
 
 /// The content of a chain of sub-blocks, and what follows.
