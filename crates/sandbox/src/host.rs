@@ -10,6 +10,7 @@ mod memory;
 mod pool;
 mod prisoner;
 mod reaper;
+mod report;
 mod self_test;
 mod spawn;
 mod transformer;
@@ -20,7 +21,10 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-pub use self::exits::ExitCause;
+pub use self::{
+    exits::ExitCause,
+    report::{Extra, JailReport},
+};
 use self::{line::Blueprint, pool::Pool};
 use crate::layer::Layer;
 

@@ -9,7 +9,7 @@ pub mod probe;
 pub mod wire;
 
 pub use format::{Refusal, RefusalCode};
-pub use host::{ExitCause, Jail, JailError, JailSettings};
+pub use host::{ExitCause, Extra, Jail, JailError, JailReport, JailSettings};
 pub use jail::{Answer, Confined, JailedAllocator, Job};
 pub use layer::Layer;
 pub use probe::Probe;

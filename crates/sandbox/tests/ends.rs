@@ -307,8 +307,14 @@ async fn a_jail_that_one_attempt_gets_out_of_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_whole_jail_passes_its_test() {
-    Cell::new(settings(misbehave())).jail.self_test().await.unwrap();
+async fn a_whole_jail_passes_its_test_and_says_what_it_is() {
+    let jail = Cell::new(settings(misbehave())).jail;
+    jail.self_test().await.unwrap();
+    let report = jail.report();
+    assert_eq!(report.layers, Layer::ALL);
+    assert!(report.landlock_abi.is_some_and(|abi| abi > 0) && report.static_program.is_some(), "{report:?}");
+    assert_eq!(report.memory_bytes, (2 * (64 + 3)) << 20);
+    assert_eq!(Cell::new(settings("/etc/hostname".into())).jail.report().static_program, None);
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! One job from its line to what comes out at the end of it.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::Arc,
+};
 
 use lazaret_core::Spooled;
 use tokio::task::spawn_blocking;
@@ -20,6 +25,9 @@ use crate::{
     picture::{HEADER_BYTES, Table},
     wire::{Done, Task, ToChild, ToHost},
 };
+
+/// What a thread of the runtime copies or gives back by itself: some ten microseconds' work.
+const INLINE_BYTES: u64 = 128 << 10;
 
 /// What is to be made of an input. The lengths in the tasks are filled in as they come to be known.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +114,7 @@ impl Jail {
         // Its map must be there before the file behind it is cut.
         let mut encoder = self.ready(encoder).await?;
         let limits = decode.limits;
-        let read = blocking("picture", move || {
+        let read = blocking("picture", is_large(&picture), move || {
             let table = read_table(&picture, len, &limits)?;
             Ok((picture, table))
         });
@@ -156,13 +164,15 @@ impl Jail {
         encoder.judged(ExitCause::Done);
 
         let mut verifier = self.ready(verifier).await?;
-        let output = blocking("seal on the output", move || memfd::freeze(&output, len).map(|()| output)).await?;
+        let output =
+            blocking("seal on the output", is_large(&output), move || memfd::freeze(&output, len).map(|()| output))
+                .await?;
         let task = ToChild::Work(Task::Verify(Verify { input_bytes: len, limits, artefacts: announced.artefacts }));
         let done = self.verified(&mut verifier, &task, deadline).await?;
         let Done::Verified = done else { return Err(another(&mut verifier)) };
         verifier.judged(ExitCause::Done);
         let Encoded { artefacts, thumbhash } = announced;
-        let files = blocking("output memory", move || part(&output, artefacts.iter())).await?;
+        let files = blocking("output memory", is_large(&output), move || part(&output, artefacts.iter())).await?;
         Ok(Ending::Done { files, thumbhash: thumbhash.iter().collect() })
     }
 
@@ -236,7 +246,7 @@ fn judged_false(child: &mut Attended<'_>, lie: String) -> Stop {
 /// Copies the input to where a sealed child has it mapped already.
 async fn fill(memory: &Memory, input: &Spooled) -> Result<(), JailError> {
     let (memory, input) = (memory.clone(), input.clone());
-    blocking("copy of the input", move || {
+    blocking("copy of the input", input.len() > INLINE_BYTES, move || {
         memfd::copy(input.file(), 0, &memory, input.len())?;
         memfd::seal(&memory, input.len())
     })
@@ -282,10 +292,19 @@ fn part(output: &File, artefacts: impl Iterator<Item = Artefact>) -> io::Result<
     Ok(files)
 }
 
-/// Work that may take longer than a thread of the runtime has.
+/// Whether there is much to cut off or to copy, however little of it was announced.
+fn is_large(memory: &File) -> bool {
+    // In units of 512 bytes (inode(7)).
+    memory.metadata().map_or(true, |metadata| metadata.blocks() > INLINE_BYTES / 512)
+}
+
+/// Work that takes longer than a thread of the runtime has, where it is long. Short work is done sooner than another
+/// thread is woken.
 async fn blocking<T: Send + 'static>(
     what: &'static str,
+    long: bool,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, JailError> {
-    spawn_blocking(work).await.map_err(lacking(what))?.map_err(lacking(what))
+    let done = if long { spawn_blocking(work).await.map_err(lacking(what))? } else { work() };
+    done.map_err(lacking(what))
 }
