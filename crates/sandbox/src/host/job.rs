@@ -95,6 +95,7 @@ impl Jail {
 
     async fn attempt(&self, input: &Spooled, plan: Plan) -> Result<Ending, Stop> {
         let line = self.line().await?;
+        let _refill = self.pool.refill_later();
         match plan {
             Plan::Image { decode, encode } => self.image(line, input, decode, encode).await,
             Plan::Document { sanitise, limits } => self.document(line, input, sanitise, limits).await,

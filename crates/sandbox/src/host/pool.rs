@@ -77,12 +77,24 @@ impl Pool {
     /// A line for one job: from the reserve, or else as soon as it is started. Its children may still build their jails.
     pub(super) async fn take(&self) -> Result<Line, JailError> {
         let shared = &self.handle.shared;
-        let taken = shared.take_or_wait();
-        shared.ring();
-        match taken {
-            Ok(line) => Ok(line),
-            Err(answer) => answer.await.map_err(|_| JailError::Closed)?,
+        match shared.take_or_wait() {
+            Ok((line, last)) => {
+                if last {
+                    shared.ring();
+                }
+                Ok(line)
+            }
+            Err(answer) => {
+                shared.ring();
+                answer.await.map_err(|_| JailError::Closed)?
+            }
         }
+    }
+
+    /// Fills the reserve when the answer is dropped: starting children takes the processors that the job is to have.
+    /// Where the job took the last line, that is under way already.
+    pub(super) fn refill_later(&self) -> impl Drop + use<> {
+        Refill { shared: Arc::clone(&self.handle.shared) }
     }
 }
 
@@ -98,6 +110,16 @@ impl Drop for Handle {
     }
 }
 
+struct Refill {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.shared.ring();
+    }
+}
+
 type Answer = oneshot::Receiver<Result<Line, JailError>>;
 
 impl Shared {
@@ -106,13 +128,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_or_wait(&self) -> Result<Line, Answer> {
+    /// A line, and whether it was the last one.
+    fn take_or_wait(&self) -> Result<(Line, bool), Answer> {
         let mut state = self.state();
         state.losses = self.size;
         while let Some(line) = state.reserve.pop_front() {
             self.unwatch(&line);
             if line.is_whole() {
-                return Ok(line);
+                return Ok((line, state.reserve.is_empty()));
             }
         }
         let (ask, answer) = oneshot::channel();
