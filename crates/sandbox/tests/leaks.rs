@@ -35,6 +35,7 @@ async fn nothing_is_left_behind() {
     a_hundred_jobs_leave_nothing().await;
     a_dropped_job_is_dead_soon().await;
     a_child_killed_from_outside_is_known().await;
+    a_child_that_dies_in_reserve_is_replaced().await;
     no_more_children_than_slots().await;
     children_die_with_a_killed_host().await;
 }
@@ -93,6 +94,11 @@ async fn a_dropped_job_is_dead_soon() {
     }
 }
 
+/// Whether it has ended; whoever inherited it may not have reaped it.
+fn is_gone(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
 fn is_asleep(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
 }
@@ -118,6 +124,26 @@ async fn a_child_killed_from_outside_is_known() {
         assert_eq!(error.disposition(), Disposition::Retry);
         assert_eq!((cell.ends().len(), cell.ends().last()), (before + 1, Some(&ExitCause::Killed)));
     }
+}
+
+async fn a_child_that_dies_in_reserve_is_replaced() {
+    let cell = Cell::new(settings(misbehave()));
+    drop(cell.give("done").await.unwrap());
+    at_rest(3).await;
+    for index in 0..3 {
+        let before = children_of(std::process::id());
+        assert!(Command::new("kill").args(["-KILL", &before[index].to_string()]).status().unwrap().success());
+        // The line is of no use without it: the other two go as well.
+        eventually("another line", || {
+            let now = children_of(std::process::id());
+            (now.len() == 3 && now.iter().all(|pid| !before.contains(pid))).then_some(())
+        })
+        .await;
+    }
+    drop(cell.give("done").await.unwrap());
+    assert!(cell.ends().iter().all(|&end| end == ExitCause::Done), "a child without a task is nobody's concern");
+    drop(cell);
+    at_rest(0).await;
 }
 
 /// Field 14 of `/proc/PID/stat`, the 12th behind the name: CPU time in user mode, in hundredths of a second.
@@ -151,14 +177,11 @@ async fn no_more_children_than_slots() {
 async fn children_die_with_a_killed_host() {
     let program = misbehave();
     let mut host = Command::new(&program).args(["host", "hang"]).stdout(Stdio::piped()).spawn().unwrap();
-    let child = eventually("a grandchild", || children_of(host.id()).first().copied()).await;
+    // Those at work, and those in reserve.
+    let children = eventually("grandchildren", || Some(children_of(host.id())).filter(|all| all.len() == 6)).await;
     host.kill().unwrap();
     host.wait().unwrap();
-    eventually("the end of the grandchild", || {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat"));
-        stat.map_or(Some(()), |stat| stat.contains(") Z ").then_some(()))
-    })
-    .await;
+    eventually("the end of the grandchildren", || children.iter().all(|&pid| is_gone(pid)).then_some(())).await;
     let mut said = String::new();
     BufReader::new(host.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "", "the host was killed before it could tell");

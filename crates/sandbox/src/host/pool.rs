@@ -25,6 +25,9 @@ use super::{
     reaper::Reaper,
 };
 
+/// How often each line in reserve may be replaced between two jobs.
+const LOSSES_PER_LINE: usize = 4;
+
 /// A handle of the reserve. With the last one the thread ends and whoever waits in reserve is killed.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
@@ -131,7 +134,7 @@ impl Shared {
     /// A line, and whether it was the last one.
     fn take_or_wait(&self) -> Result<(Line, bool), Answer> {
         let mut state = self.state();
-        state.losses = self.size;
+        state.losses = self.size.saturating_mul(LOSSES_PER_LINE);
         while let Some(line) = state.reserve.pop_front() {
             self.unwatch(&line);
             if line.is_whole() {
