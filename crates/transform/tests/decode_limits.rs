@@ -12,8 +12,8 @@ use std::{
 
 use image::{ImageFormat, Rgb, RgbImage};
 use lazaret_core::{
-    HoldReason, RejectReason,
-    ports::{ImageLimits, TransformOutcome, TransformRequest, Transformer},
+    HoldReason, ImageLimits, ImageOutput, MultiPage, RejectReason,
+    ports::{TransformOutcome, TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{Jail, JailSettings};
 
@@ -56,13 +56,7 @@ async fn a_pixel_bomb_is_refused_from_its_header() {
     let small = ImageLimits { max_pixels: 15, ..ImageLimits::default() };
     let narrow = ImageLimits { max_side: 3, ..ImageLimits::default() };
     let image = noise(4, 4);
-    for (kind, format) in [
-        ("png", ImageFormat::Png),
-        ("jpeg", ImageFormat::Jpeg),
-        ("bmp", ImageFormat::Bmp),
-        ("gif", ImageFormat::Gif),
-        ("webp", ImageFormat::WebP),
-    ] {
+    for (kind, format) in KINDS {
         let bytes = encoded(&image, format);
         refused(kind, &bytes, small, RejectReason::PixelLimit).await;
         refused(kind, &bytes, narrow, RejectReason::PixelLimit).await;
@@ -96,56 +90,89 @@ async fn a_frame_bomb_is_refused() {
     refused("webp", &bytes, total, RejectReason::FrameLimit).await;
 }
 
-#[tokio::test]
-async fn an_output_that_does_not_fit_is_refused() {
-    let settings = JailSettings { max_output_bytes: 4096, ..jail().settings().clone() };
+fn request(kind: &str, output: ImageOutput) -> TransformRequest {
+    TransformRequest {
+        media_type: format!("image/{kind}").parse().unwrap(),
+        limits: ImageLimits::default(),
+        treatment: Treatment::ReEncode(output),
+    }
+}
+
+async fn outcome(settings: JailSettings, kind: &str, bytes: &[u8]) -> TransformOutcome {
     let jail = Jail::new(settings, std::sync::Arc::new(|_| {})).unwrap();
-    for (kind, format) in [
-        ("png", ImageFormat::Png),
-        ("jpeg", ImageFormat::Jpeg),
-        ("bmp", ImageFormat::Bmp),
-        ("gif", ImageFormat::Gif),
-        ("webp", ImageFormat::WebP),
-    ] {
-        let request =
-            TransformRequest { media_type: format!("image/{kind}").parse().unwrap(), limits: ImageLimits::default() };
-        let outcome = jail.transform(&spooled(&encoded(&noise(200, 200), format)), &request).await.unwrap();
+    jail.transform(&spooled(bytes), &request(kind, ImageOutput::default())).await.unwrap()
+}
+
+const KINDS: [(&str, ImageFormat); 5] = [
+    ("png", ImageFormat::Png),
+    ("jpeg", ImageFormat::Jpeg),
+    ("bmp", ImageFormat::Bmp),
+    ("gif", ImageFormat::Gif),
+    ("webp", ImageFormat::WebP),
+];
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused() {
+    let image = noise(200, 200);
+    for (kind, format) in KINDS {
+        let bytes = encoded(&image, format);
+        let settings = JailSettings { max_output_bytes: 4096, ..jail().settings().clone() };
+        let found = outcome(settings, kind, &bytes).await;
         assert!(
-            matches!(outcome, TransformOutcome::Refused { reason: RejectReason::OutputLimit, .. }),
-            "{kind}: {outcome:?}"
+            matches!(found, TransformOutcome::Refused { reason: RejectReason::OutputLimit, .. }),
+            "{kind}: {found:?}"
+        );
+        let settings = JailSettings { max_picture_bytes: 4096, ..jail().settings().clone() };
+        let found = outcome(settings, kind, &bytes).await;
+        let expected = "the picture does not fit into 4096 bytes";
+        assert!(
+            matches!(&found, TransformOutcome::Refused { reason: RejectReason::PixelLimit, detail } if detail == expected),
+            "{kind}: {found:?}"
         );
     }
 }
 
 #[tokio::test]
 async fn memory_over_the_limit_is_stopped_not_judged() {
-    let settings = JailSettings { memory_bytes: 16 << 20, ..jail().settings().clone() };
-    let jail = Jail::new(settings, std::sync::Arc::new(|_| {})).unwrap();
-    // A flat image of 25 megapixels compresses to a few kilobytes and needs 75 MB.
+    // A turned image of 25 megapixels compresses to a few kilobytes and needs 75 MB beside the picture.
     let flat = RgbImage::from_pixel(5000, 5000, Rgb([7, 7, 7]));
-    for (kind, format) in [("png", ImageFormat::Png), ("jpeg", ImageFormat::Jpeg)] {
-        let request =
-            TransformRequest { media_type: format!("image/{kind}").parse().unwrap(), limits: ImageLimits::default() };
-        let outcome = jail.transform(&spooled(&encoded(&flat, format)), &request).await.unwrap();
-        match outcome {
-            TransformOutcome::Stopped { reason: HoldReason::TransformKilled, detail } => {
-                assert!(detail.contains("out of memory, limit 16777216 bytes"), "{kind}: {detail}");
-            }
-            other => panic!("{kind}: {other:?}"),
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 50);
+    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    encoder.add_app_segment(1, exif.as_slice()).unwrap();
+    encoder.encode(&flat, 5000, 5000, jpeg_encoder::ColorType::Rgb).unwrap();
+    let settings = JailSettings { memory_bytes: 32 << 20, ..jail().settings().clone() };
+    match outcome(settings, "jpeg", &bytes).await {
+        TransformOutcome::Held { reason: HoldReason::TransformKilled, detail } => {
+            assert!(detail.contains("out of memory, limit 33554432 bytes"), "{detail}");
         }
+        other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn pages_are_held_or_lost_as_the_policy_says() {
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut bytes).unwrap();
+    for _ in 0..2 {
+        encoder.write_image::<tiff::encoder::colortype::RGB8>(20, 20, &noise(20, 20)).unwrap();
+    }
+    let bytes = bytes.into_inner();
+    match transform("tiff", &bytes, ImageLimits::default()).await {
+        TransformOutcome::Held { reason: HoldReason::MultiPage, detail } => {
+            assert_eq!(detail, "2 pages, of which only the first would be published");
+        }
+        other => panic!("{other:?}"),
+    }
+    let first = request("tiff", ImageOutput { pages: MultiPage::First, ..ImageOutput::default() });
+    let done = jail().transform(&spooled(&bytes), &first).await.unwrap();
+    assert!(matches!(done, TransformOutcome::Done(_)), "{done:?}");
 }
 
 #[tokio::test]
 async fn a_truncated_image_is_refused() {
     let image = noise(64, 64);
-    for (kind, format) in [
-        ("png", ImageFormat::Png),
-        ("jpeg", ImageFormat::Jpeg),
-        ("bmp", ImageFormat::Bmp),
-        ("gif", ImageFormat::Gif),
-        ("webp", ImageFormat::WebP),
-    ] {
+    for (kind, format) in KINDS {
         let bytes = encoded(&image, format);
         for part in [1, 10, 50, 90] {
             let cut = &bytes[..=bytes.len() * part / 100];
