@@ -172,9 +172,7 @@ async fn few_colours_stay_few_and_the_file_small() {
 
 #[tokio::test]
 async fn what_is_not_written_becomes_what_is() {
-    for (kind, codec) in
-        [("bmp", ImageFormat::Bmp), ("tiff", ImageFormat::Bmp), ("vnd.microsoft.icon", ImageFormat::Ico)]
-    {
+    for (kind, codec) in [("bmp", ImageFormat::Bmp), ("tiff", ImageFormat::Bmp), ("x-icon", ImageFormat::Ico)] {
         let input = match kind {
             "tiff" => tiff(),
             _ => encoded(&DynamicImage::from(quarters()).into_rgba8().into(), codec),
