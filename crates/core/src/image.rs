@@ -53,6 +53,16 @@ impl OutputFormat {
             Self::WebP => "image/webp",
         }
     }
+
+    /// The format of the variants of an image in this format. They are stills that were made smaller, which has more
+    /// colours than a GIF: those of a GIF are PNG.
+    #[must_use]
+    pub const fn of_variants(self) -> Self {
+        match self {
+            Self::Gif => Self::Png,
+            Self::Jpeg | Self::Png | Self::WebP => self,
+        }
+    }
 }
 
 /// What becomes of an animation.

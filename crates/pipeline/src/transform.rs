@@ -164,9 +164,10 @@ fn re_encoded(
         return Err(TransformStageError::Untrue(format!("variants {told:?}, others were asked for")));
     }
     let max_side = output.max_side.unwrap_or(limits.max_side).min(limits.max_side);
-    let (object, dimensions) = image(object, output, max_side, limits.max_frames)?;
+    let formats = output.format.as_ref().map_or(&OutputFormat::ALL[..], std::slice::from_ref);
+    let (object, format, dimensions) = image(object, formats, max_side, limits.max_frames)?;
     let variants = variants.into_iter().zip(&output.variants).map(|((name, artefact), size)| {
-        let (file, dimensions) = image(artefact, output, size.max_side, 1)?;
+        let (file, _, dimensions) = image(artefact, &[format.of_variants()], size.max_side, 1)?;
         Ok(Variant { name, file, dimensions })
     });
     let variants = variants.collect::<Result<_, TransformStageError>>()?;
@@ -177,20 +178,19 @@ fn re_encoded(
 /// An image, by its head: another process has walked all of it.
 fn image(
     artefact: Artefact,
-    output: &ImageOutput,
+    formats: &[OutputFormat],
     max_side: u32,
     max_frames: u32,
-) -> Result<(MadeFile, Dimensions), TransformStageError> {
+) -> Result<(MadeFile, OutputFormat, Dimensions), TransformStageError> {
     let Artefact { file, len, media_type, image } = artefact;
     let (spooled, head_type) = hash(file, len)?;
     if head_type != Some(media_type.as_str()) {
         let told = format!("magic bytes say {head_type:?}, {media_type} was announced");
         return Err(TransformStageError::Untrue(told));
     }
-    let formats = output.format.as_ref().map_or(&OutputFormat::ALL[..], std::slice::from_ref);
-    if !formats.iter().any(|format| format.type_name() == media_type.as_str()) {
+    let Some(format) = formats.iter().copied().find(|format| format.type_name() == media_type.as_str()) else {
         return Err(TransformStageError::Untrue(format!("{media_type} was not asked for")));
-    }
+    };
     let is_sound = |Dimensions { width, height, frames }: &Dimensions| {
         (1..=max_side).contains(width) && (1..=max_side).contains(height) && (1..=max_frames).contains(frames)
     };
@@ -198,7 +198,7 @@ fn image(
         let told = format!("{image:?}, at most {max_side} pixels a side and {max_frames} frames were asked for");
         return Err(TransformStageError::Untrue(told));
     };
-    Ok((MadeFile { spooled, media_type }, dimensions))
+    Ok((MadeFile { spooled, media_type }, format, dimensions))
 }
 
 /// A document: of the type that it was, all of it.

@@ -167,6 +167,7 @@ async fn a_transform_that_cannot_be_believed_publishes_nothing() {
         thumb(seen(1, 257, 1)),
         thumb(seen(1, 1, 2)),
         thumb(image(b"<svg/>".to_vec(), "image/png")),
+        thumb(image(b"GIF89a\x01\0\x01\0".to_vec(), "image/gif")),
         thumb(MadeFile { image: None, ..good() }),
         with(&[]),
         with(&[("web", good())]),

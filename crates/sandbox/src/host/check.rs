@@ -9,6 +9,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Expected {
     format: ArtefactFormat,
+    variants: ArtefactFormat,
     /// The bounds of each file, the object first; of a document there are none.
     bounds: Vec<Option<Bounds>>,
 }
@@ -31,12 +32,12 @@ impl Expected {
         let object = Bounds { width, height, side: side(task.max_side), frames };
         let variants = task.variants.iter().map(|max_side| Bounds { side: side(max_side), frames: 1, ..object });
         let bounds = std::iter::once(object).chain(variants).map(Some).collect();
-        Self { format: task.format.into(), bounds }
+        Self { format: task.format.into(), variants: task.format.of_variants().into(), bounds }
     }
 
     /// One document.
     pub(super) fn document(format: DocumentFormat) -> Self {
-        Self { format: format.into(), bounds: vec![None] }
+        Self { format: format.into(), variants: format.into(), bounds: vec![None] }
     }
 }
 
@@ -47,15 +48,16 @@ pub(super) fn files(encoded: &Encoded, expected: &Expected, capacity: u64) -> Re
         return Err(format!("claims {found} files instead of {wanted}"));
     }
     let mut end = 0_u64;
-    for (artefact, bounds) in encoded.artefacts.iter().zip(&expected.bounds) {
+    let formats = std::iter::once(expected.format).chain(std::iter::repeat(expected.variants));
+    for ((artefact, bounds), wanted) in encoded.artefacts.iter().zip(&expected.bounds).zip(formats) {
         let Artefact { offset, len, format, width, height, frames } = artefact;
         let next = offset.checked_add(len).filter(|&next| next <= capacity);
         let Some(next) = next.filter(|_| offset == end && len > 0) else {
             return Err(format!("claims {len} bytes at {offset} of an output of {capacity}, behind {end}"));
         };
         end = next;
-        if format != expected.format {
-            return Err(format!("claims {} instead of {}", format.media_type(), expected.format.media_type()));
+        if format != wanted {
+            return Err(format!("claims {} instead of {}", format.media_type(), wanted.media_type()));
         }
         let possible = match bounds {
             Some(bounds) => {

@@ -9,6 +9,7 @@ use lazaret_core::{
 };
 use lazaret_objects::{Capabilities, Capability};
 use lazaret_queue::{AmqpSettings, SqsQueue, SqsSettings};
+use lazaret_sandbox::{Extra, JailReport};
 use uuid::Uuid;
 
 use super::finding::Finding;
@@ -185,14 +186,46 @@ pub(super) async fn sandbox(settings: &Settings) -> Vec<Finding> {
         "sandbox",
         Box::pin(async {
             wiring::require_transform(settings)?;
-            wiring::jail(settings)?.self_test().await?;
-            Ok(vec![Finding::ok(
-                "sandbox",
-                "every layer holds: an image was re-encoded, and every escape that was tried failed",
-            )])
+            let jail = wiring::jail(settings)?;
+            let mut findings = match jail.self_test().await {
+                Ok(()) => vec![Finding::ok(
+                    "sandbox",
+                    "every layer holds: an image was re-encoded, and every escape that was tried failed",
+                )],
+                Err(error) => vec![Finding::of_error("sandbox", &error.into())],
+            };
+            findings.extend(jail_report(&jail.report()));
+            Ok(findings)
         }),
     )
     .await
+}
+
+/// What the jail is made of here, and what this host has that it does not use.
+fn jail_report(report: &JailReport) -> Vec<Finding> {
+    let layers: Vec<_> = report.layers.iter().map(ToString::to_string).collect();
+    let landlock = match report.landlock_abi {
+        Some(version) => Finding::ok("sandbox: Landlock", format!("version {version}")),
+        None => Finding::warning("sandbox: Landlock", "this kernel has none, so no image is decoded"),
+    };
+    let program = match report.static_program {
+        Some(true) => "statically linked",
+        Some(false) => "dynamically linked: it starts more slowly than a static one",
+        None => "cannot be read",
+    };
+    let extra = |name: &str, extra: &Extra| {
+        let used = if extra.used { "used" } else { "not used" };
+        let available = if extra.available { "available" } else { "not available" };
+        Finding::ok(format!("sandbox: {name}"), format!("{available}, {used}: {}", extra.why))
+    };
+    vec![
+        Finding::ok("sandbox: layers", layers.join(", ")),
+        landlock,
+        Finding::ok("sandbox: program", program),
+        extra("namespaces", &report.namespaces),
+        extra("control groups", &report.cgroup),
+        Finding::ok("sandbox: memory", format!("at most {} MiB, all jobs together", report.memory_bytes >> 20)),
+    ]
 }
 
 pub(super) async fn events(settings: &Settings) -> Vec<Finding> {
