@@ -10,6 +10,7 @@
 
 mod programs;
 mod reader;
+mod signatures;
 mod text;
 mod zip;
 
@@ -36,6 +37,8 @@ pub struct Detected {
     pub media_type: MediaType,
     /// Text without any structure of its own, which may carry a finer declared type (`text/csv`).
     pub is_plain_text: bool,
+    /// Why it is no plain text, where that takes a closer look.
+    pub why: Option<String>,
 }
 
 /// Why the bytes could not be looked at.
@@ -55,20 +58,24 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
     object.file().read_exact_at(&mut head, 0)?;
     let named = |name: &str| {
         let media_type = name.parse().map_err(|_| DetectError::Unnamed(name.to_owned()))?;
-        Ok(Detected { media_type, is_plain_text: false })
+        Ok(Detected { media_type, is_plain_text: false, why: None })
     };
     if let Some(program) = programs::sniff(&head) {
         return named(program);
     }
     if let Some(active) = text::sniff_active(&head) {
-        let further = if active == "text/xml" { text::read(object)? } else { Text::Plain };
-        return named(if let Text::Active(name) = further { name } else { active });
+        if active == "text/xml"
+            && let Text::Active(name, at) = text::read(object)?
+        {
+            return Ok(Detected { why: Some(stands(at)), ..named(name)? });
+        }
+        return named(active);
     }
     if zip::begins(&head) {
         return named(zip::subtype(object)?);
     }
-    if let Some(brand) = iso_media(&head) {
-        return named(brand);
+    if let Some(name) = signatures::sniff(&head) {
+        return named(name);
     }
     // The tables call any text that begins like a DOS program one; ours has looked closer.
     if !programs::begins_with_mz(&head)
@@ -78,20 +85,25 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
     }
     match text::read(object)? {
         Text::Plain => Ok(Detected { is_plain_text: true, ..named("text/plain")? }),
-        Text::Active(name) => named(name),
-        Text::Binary => named("application/octet-stream"),
+        Text::Active(name, at) => Ok(Detected { why: Some(stands(at)), ..named(name)? }),
+        Text::Binary(why) => Ok(Detected { why: Some(why), ..named("application/octet-stream")? }),
     }
+}
+
+fn stands(at: u64) -> String {
+    format!("what makes it so stands at byte {at}")
 }
 
 /// What the signature tables say, where it is no claim about text.
 fn by_tables(object: &Spooled, head: &[u8]) -> io::Result<Option<String>> {
-    let by_signature = infer_but_ole(head);
+    let is_told = |name: &str| name != "application/pdf" && !(is_short(name) && text::is_texty(head));
+    let by_signature = infer_but_ole(head).filter(|name| is_told(name));
     if let Some(name) = by_signature.filter(|name| !is_container(name)) {
         return Ok(Some(name.to_owned()));
     }
     let format = FileFormat::from_reader(PositionedReader::new(object))?;
     let name = canonical(format.media_type());
-    let told = name != "application/octet-stream" && !is_texty(name);
+    let told = name != "application/octet-stream" && !is_texty(name) && is_told(name);
     Ok(if told { Some(name) } else { by_signature }.map(str::to_owned))
 }
 
@@ -105,6 +117,19 @@ pub(crate) fn detect_image(head: &[u8]) -> Option<&'static str> {
     infer_but_ole(head)
 }
 
+/// Types whose signature is two or three letters, with which a text may begin as well; the rest of them is binary.
+fn is_short(name: &str) -> bool {
+    matches!(
+        name,
+        "image/bmp"
+            | "image/gif"
+            | "audio/mpeg"
+            | "application/x-bzip2"
+            | "application/x-shockwave-flash"
+            | "video/x-flv"
+    )
+}
+
 /// Types that only say what the content is wrapped in.
 fn is_container(name: &str) -> bool {
     matches!(name, "application/zip" | "application/x-ole-storage" | "application/octet-stream") || is_texty(name)
@@ -112,7 +137,9 @@ fn is_container(name: &str) -> bool {
 
 /// Types that are claims about text: decided by our own rules, over the whole object.
 fn is_texty(name: &str) -> bool {
-    name.starts_with("text/") || matches!(name, "application/json" | "application/xml" | "application/x-sh")
+    name.starts_with("text/")
+        || name.ends_with("+xml")
+        || matches!(name, "application/json" | "application/xml" | "application/x-sh")
 }
 
 /// One name for types that the tables call differently.
@@ -130,25 +157,6 @@ fn canonical(name: &str) -> &str {
         "image/vnd.microsoft.icon" => "image/x-icon",
         other => other,
     }
-}
-
-/// ISO base media files (ISO/IEC 14496-12) by their major brand, newer ones included.
-fn iso_media(head: &[u8]) -> Option<&'static str> {
-    let brand = head.get(8..12).filter(|_| head.get(4..8) == Some(b"ftyp"))?;
-    Some(match brand {
-        b"avif" | b"avis" => "image/avif",
-        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => "image/heic",
-        b"mif1" | b"msf1" => "image/heif",
-        b"qt  " => "video/quicktime",
-        b"M4A " | b"M4B " => "audio/mp4",
-        b"jp2 " => "image/jp2",
-        b"crx " => "image/x-canon-cr3",
-        [b'3', b'g', ..] => "video/3gpp",
-        [b'i', b's', b'o', _] | [b'm', b'p', b'4', _] | b"avc1" | b"dash" | b"M4V " | b"MSNV" | b"f4v " | b"cmfc" => {
-            "video/mp4"
-        }
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -92,17 +92,20 @@ fn check_type<'a>(
     policies: &'a PolicySet,
 ) -> Result<Result<Verified<'a>, Rejection>, DetectError> {
     let refined = refine(object, detected, &promise.media_type)?;
-    Ok(refined.and_then(|media_type| admit(object, media_type, promise, policies)))
+    let why = detected.why.as_deref();
+    Ok(refined.and_then(|media_type| admit(object, media_type, why, promise, policies)))
 }
 
 fn admit<'a>(
     object: &Spooled,
     media_type: MediaType,
+    why: Option<&str>,
     promise: &Promise,
     policies: &'a PolicySet,
 ) -> Result<Verified<'a>, Rejection> {
     if !is_same_type(&media_type, &promise.media_type) {
-        let detail = format!("the bytes are {media_type}, {} was declared", promise.media_type);
+        let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+        let detail = format!("the bytes are {media_type}, {} was declared{why}", promise.media_type);
         return Err(Rejection::new(RejectReason::TypeMismatch, detail));
     }
     if let Some(extension) = promise.file_name.extension()
@@ -112,7 +115,10 @@ fn admit<'a>(
         return Err(Rejection::new(RejectReason::ExtensionMismatch, detail));
     }
     let Some(policy) = policies.choose(&media_type) else {
-        return Err(Rejection::new(RejectReason::TypeNotAllowed, format!("no policy allows {media_type}")));
+        let undecodable = matches!(media_type.as_str(), "image/heic" | "image/heif");
+        let note = if undecodable { ": it is not decoded here; JPEG, PNG, WebP and AVIF are" } else { "" };
+        let detail = format!("no policy allows {media_type}{note}");
+        return Err(Rejection::new(RejectReason::TypeNotAllowed, detail));
     };
     if let Some(limit) = policy.max_size.filter(|limit| object.len() > *limit) {
         let detail =
@@ -150,8 +156,14 @@ fn is_same_type(detected: &MediaType, declared: &MediaType) -> bool {
             (detected.as_str(), declared.as_str()),
             ("image/bmp", "image/x-ms-bmp" | "image/x-bmp")
                 | ("image/jpeg", "image/jpg" | "image/pjpeg")
+                | ("image/png", "image/apng" | "image/x-png")
+                | ("image/tiff", "image/tif" | "image/x-tiff")
+                | ("image/x-icon", "image/vnd.microsoft.icon" | "image/ico" | "image/icon")
                 | ("image/heif", "image/heic")
-                | ("image/x-icon", "image/vnd.microsoft.icon" | "image/ico")
+                | ("image/heic", "image/heif")
+                | ("image/avif", "image/heif")
+                | ("image/svg+xml", "image/svg")
+                | ("application/pdf", "application/x-pdf")
                 | ("application/zip", "application/x-zip-compressed" | "application/x-zip")
                 | ("application/gzip", "application/x-gzip")
                 | ("text/xml", "application/xml")

@@ -58,9 +58,80 @@ fn text_is_text_over_its_whole_length() {
     assert_eq!(name(&long), "text/plain");
     long.push(0);
     assert_eq!(name(&long), "application/octet-stream");
-    assert_eq!(name(b"caf\xe9"), "application/octet-stream");
     assert_eq!(name("schluss ü".as_bytes()), "text/plain");
-    assert_eq!(name(&"ü".as_bytes()[..1]), "application/octet-stream");
+}
+
+fn utf16(text: &str, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(order).collect()
+}
+
+#[test]
+fn text_in_the_encodings_that_files_have() {
+    assert_eq!(name(b"caf\xe9 \x80 5"), "text/plain");
+    assert_eq!(name("\u{feff}grün".as_bytes()), "text/plain");
+    assert_eq!(name(&[&b"\xe9 "[..], &"x".repeat(600_000).into_bytes()].concat()), "text/plain");
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        assert_eq!(name(&utf16("grün 😀", order)), "text/plain");
+        assert_eq!(name(&utf16(&"grün 😀".repeat(80_000), order)), "text/plain");
+        assert_eq!(name(&utf16("<svg xmlns='x'/>", order)), "image/svg+xml");
+        let late = |tag: &str| name(&utf16(&format!("{}{tag}", "😀 ".repeat(90_000)), order));
+        assert_eq!(late("<script src=x>"), "text/html");
+        assert_eq!(late("\0"), "application/octet-stream");
+        assert_eq!(name(&utf16(&format!("{}<img src=x>", " ".repeat(300_000)), order)), "text/html");
+    }
+}
+
+#[test]
+fn why_bytes_are_no_text() {
+    let long = [&vec![b'x'; 256 * 1024][..], b"\x1b[2J"].concat();
+    let cut = [&vec![b'x'; 256 * 1024 - 1][..], "ü\u{9b}".as_bytes()].concat();
+    let broken = [b"\xef\xbb\xbf", &vec![b'x'; 300_000][..], b"\xe9!"].concat();
+    for (bytes, why) in [
+        (&b"ab\0c"[..], "there is a NUL at byte 2"),
+        (b"a\x08", "there is the control character 0x08 at byte 1"),
+        (b"a\x7f", "there is the control character 0x7f at byte 1"),
+        (&long, "there is the control character 0x1b at byte 262144"),
+        (&cut, "there is the control character 0x9b at byte 262145"),
+        (b"caf\xe9 \x81", "byte 5 is neither UTF-8 nor Windows-1252"),
+        (&broken, "byte 300003 is no UTF-8, which the byte order mark promises"),
+        (b"\xff\xfea\0\x00\xd8b\0", "byte 4 is no UTF-16, which the byte order mark promises"),
+        (b"\xff\xfea\0b", "byte 4 is no UTF-16, which the byte order mark promises"),
+    ] {
+        let detected = detect(&spooled(bytes)).unwrap();
+        assert!(!detected.is_plain_text);
+        assert_eq!(detected.why.as_deref(), Some(why));
+    }
+    let active = detect(&spooled(&[&vec![b'x'; 300_000][..], b" <script>"].concat())).unwrap();
+    assert_eq!(active.why.as_deref(), Some("what makes it so stands at byte 300001"));
+}
+
+#[test]
+fn the_element_that_comes_first_decides() {
+    for (text, expected) in [
+        ("<!-- <html> --><!-- x -->\n<svg/>", "image/svg+xml"),
+        ("<?xml version='1.0'?><!DOCTYPE svg PUBLIC 'a' 'b' [<!ENTITY a '<html>'>]><svg>", "image/svg+xml"),
+        ("<!DOCTYPE svg><html>", "text/html"),
+        ("<html><svg></svg>", "text/html"),
+        ("<svg><script>1</script></svg>", "image/svg+xml"),
+        ("<a:svg xmlns:a='http://www.w3.org/2000/svg'>", "image/svg+xml"),
+        ("<svgs/>", "text/plain"),
+    ] {
+        assert_eq!(name(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn letters_that_text_begins_with_as_well() {
+    for text in ["BMW is a maker of cars", "GIFts for all", "ID3 is a tag", "FLV is a format", "CWS and FWS"] {
+        assert_eq!(name(text.as_bytes()), "text/plain", "{text}");
+    }
+}
+
+#[test]
+fn a_pdf_begins_with_its_header() {
+    for before in [&b" "[..], b"\n", b"\xef\xbb\xbf", b"x\0", b"<html>"] {
+        assert_ne!(name(&[before, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"].concat()), "application/pdf", "{before:?}");
+    }
 }
 
 #[test]
@@ -75,6 +146,14 @@ fn media_by_signature() {
         (b"\0\0\0\x20ftypiso6\0\0\0\0", "video/mp4"),
         (b"\0\0\0\x1cftypheic\0\0\0\0", "image/heic"),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "image/avif"),
+        (b"\0\0\0\x1cftypavis\0\0\0\0", "image/avif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "image/avif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image/heic"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic", "image/heif"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1avif", "image/heic"),
+        (b"II*\0\x08\0\0\0\x43\0", "image/tiff"),
+        (b"MM\0*\0\0\0\x08\0\x10", "image/tiff"),
+        (b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0", "image/x-icon"),
     ] {
         assert_eq!(name(bytes), expected);
     }
@@ -107,8 +186,7 @@ proptest::proptest! {
         let object = spooled(&bytes);
         let (one, two) = (detect(&object).unwrap(), detect(&object).unwrap());
         proptest::prop_assert_eq!(&one, &two);
-        let text = std::str::from_utf8(&bytes).is_ok();
-        proptest::prop_assert!(text || !one.is_plain_text);
+        proptest::prop_assert!(!one.is_plain_text || bytes.starts_with(b"\xff\xfe") || !bytes.contains(&0));
     }
 }
 

@@ -1,8 +1,12 @@
 //! Text that a browser or a shell would act on, and text that is only text.
 
+mod reading;
+
 use std::{io, os::unix::fs::FileExt};
 
 use lazaret_core::Spooled;
+
+use reading::Reading;
 
 /// Where in the head a tag makes the object HTML although something else comes first.
 const TAG_WINDOW: usize = 8 * 1024;
@@ -53,7 +57,10 @@ pub(super) fn sniff_active(head: &[u8]) -> Option<&'static str> {
     let text = decode_head(head)?;
     let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0');
     let window = start.get(..floor_boundary(start, TAG_WINDOW))?;
-    if let Some((_, media)) = ACTIVE_TAGS.iter().find(|(tag, _)| has_tag(window, tag)) {
+    if is_svg_element(root(window)) {
+        return Some("image/svg+xml");
+    }
+    if let Some(media) = first_active(window) {
         return Some(media);
     }
     if HTML_STARTS.iter().any(|tag| window.starts_with(tag) && ends_tag(&window[tag.len()..], tag)) {
@@ -66,6 +73,42 @@ pub(super) fn sniff_active(head: &[u8]) -> Option<&'static str> {
         return Some("application/x-bat");
     }
     window.starts_with("{\\rtf").then_some("application/rtf")
+}
+
+/// Whether nothing in the head is a binary data byte.
+pub(super) fn is_texty(head: &[u8]) -> bool {
+    !head.iter().any(|&byte| is_binary(byte))
+}
+
+/// What follows the prolog of a document: instructions, comments, a document type and white space.
+fn root(mut rest: &str) -> &str {
+    loop {
+        rest = rest.trim_start();
+        let end = if rest.starts_with("<?") {
+            rest.find("?>").map(|at| at + 2)
+        } else if rest.starts_with("<!--") {
+            rest.find("-->").map(|at| at + 3)
+        } else if rest.starts_with("<!doctype") {
+            let close = if rest.find('[') < rest.find('>') && rest.contains('[') { "]>" } else { ">" };
+            rest.find(close).map(|at| at + close.len())
+        } else {
+            return rest;
+        };
+        let Some(end) = end else { return "" };
+        rest = &rest[end..];
+    }
+}
+
+fn is_svg_element(element: &str) -> bool {
+    let Some(element) = element.strip_prefix('<') else { return false };
+    let name = element.split(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).next().unwrap_or_default();
+    name.rsplit(':').next() == Some("svg")
+}
+
+/// The tag that comes first decides what readers take the whole for.
+fn first_active(window: &str) -> Option<&'static str> {
+    let found = ACTIVE_TAGS.iter().filter_map(|(tag, media)| Some((find_tag(window, tag)?, *media)));
+    found.min_by_key(|(at, _)| *at).map(|(_, media)| media)
 }
 
 /// The head as lower-case text: UTF-8, or UTF-16 by its byte order mark. None for binary.
@@ -93,8 +136,8 @@ fn floor_boundary(text: &str, limit: usize) -> usize {
     (0..=limit.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
-fn has_tag(window: &str, tag: &str) -> bool {
-    window.match_indices(tag).any(|(at, _)| ends_tag(&window[at + tag.len()..], tag))
+fn find_tag(window: &str, tag: &str) -> Option<usize> {
+    window.match_indices(tag).map(|(at, _)| at).find(|at| ends_tag(&window[at + tag.len()..], tag))
 }
 
 /// The standard asks for a space or `>` behind the name; a slash or the end of what we see is as good for an attacker.
@@ -108,81 +151,62 @@ const fn is_binary(byte: u8) -> bool {
 }
 
 /// What the whole object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Text {
-    /// UTF-8 without binary data bytes.
+    /// Text in UTF-8, in UTF-16 with a byte order mark, or in Windows-1252.
     Plain,
-    /// The same, but with a tag that makes it this type.
-    Active(&'static str),
-    /// Anything else.
-    Binary,
+    /// The same, but with a tag that makes it this type, at this byte of its UTF-8.
+    Active(&'static str, u64),
+    /// Anything else, and why it is no text.
+    Binary(String),
 }
 
 /// How much is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The longest active tag, one byte behind it that ends it, and a character that a chunk cuts.
-const OVERLAP_BYTES: usize = 24;
-
 /// Reads the whole object, in flat memory. Finds active tags wherever they stand, across chunks too.
 pub(super) fn read(object: &Spooled) -> io::Result<Text> {
-    let mut buffer = vec![0; OVERLAP_BYTES + CHUNK_BYTES];
-    let (mut start, mut carried, mut position) = (0, 0, 0);
-    let mut active = None;
-    let mut begun = false;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut reading = None;
+    let mut position = 0;
     loop {
-        // `start..carried` was looked at with the chunk before; the bytes from `carried` on are new, or end a character.
-        let count = object.file().read_at(&mut buffer[carried..], position)?;
-        let filled = carried + count;
-        active = active.or_else(|| active_tag(&buffer[..filled], count == 0));
-        if count == 0 {
-            let whole = start == carried && position == object.len();
-            return Ok(if whole { active.map_or(Text::Plain, Text::Active) } else { Text::Binary });
-        }
-        if !begun && let Some(at) = buffer[carried..filled].iter().position(|&byte| !is_before_text(byte)) {
-            begun = true;
-            active = active.or(late_start(object, position + at as u64)?);
+        let count = read_full(object, &mut buffer, position)?;
+        let chunk = &buffer[..count];
+        let reading = reading.get_or_insert_with(|| Reading::begin(chunk));
+        let is_last = count < buffer.len();
+        if let Err(binary) = reading.add(chunk, is_last) {
+            return Ok(Text::Binary(binary.to_string()));
         }
         position += count as u64;
-        let chunk = &buffer[start..filled];
-        if chunk.iter().any(|&byte| is_binary(byte)) {
-            return Ok(Text::Binary);
+        if !is_last {
+            continue;
         }
-        let valid = match std::str::from_utf8(chunk) {
-            Ok(_) => filled,
-            Err(error) if error.error_len().is_none() => start + error.valid_up_to(),
-            Err(_) => return Ok(Text::Binary),
+        if position != object.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let late = match reading.begun_at() {
+            Some(at) if at > 0 => late_start(object, at, reading.mark())?.map(|media| (media, at)),
+            _ => None,
         };
-        let kept = filled.saturating_sub(OVERLAP_BYTES);
-        buffer.copy_within(kept..filled, 0);
-        (start, carried) = (valid - kept, filled - kept);
+        let active = [reading.active(), late].into_iter().flatten().min_by_key(|(_, at)| *at);
+        return Ok(active.map_or(Text::Plain, |(media, at)| Text::Active(media, at)));
     }
 }
 
-/// The first active tag that is whole within `bytes`; at the end of the text, what is cut there counts as ended.
-fn active_tag(bytes: &[u8], at_end: bool) -> Option<&'static str> {
-    let opened = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'<');
-    opened.map(|(at, _)| &bytes[at..]).find_map(|rest| {
-        let (_, media) = ACTIVE_TAGS.iter().find(|(tag, _)| {
-            let named = rest.get(..tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()));
-            let ends = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/' | b':');
-            named && rest.get(tag.len()).map_or(at_end, |byte| ends(*byte))
-        })?;
-        Some(*media)
-    })
-}
-
-/// White space, or of a byte order mark.
-const fn is_before_text(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf)
+fn read_full(object: &Spooled, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match object.file().read_at(&mut buffer[filled..], position + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
 }
 
 /// What the text is by its start, where white space keeps that out of the head.
-fn late_start(object: &Spooled, at: u64) -> io::Result<Option<&'static str>> {
-    if at == 0 {
-        return Ok(None);
-    }
+fn late_start(object: &Spooled, at: u64, mark: &[u8]) -> io::Result<Option<&'static str>> {
     let mut head = vec![0; TAG_WINDOW];
     let count = object.file().read_at(&mut head, at)?;
-    Ok(sniff_active(&head[..count]))
+    Ok(sniff_active(&[mark, &head[..count]].concat()))
 }

@@ -22,7 +22,7 @@ fn policies() -> PolicySet {
     ])
 }
 
-fn check(bytes: &[u8], name: &str, declared: &str) -> Result<String, RejectReason> {
+fn outcome(bytes: &[u8], name: &str, declared: &str) -> Result<String, Rejection> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let object = Spooled::new(file, bytes.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
@@ -33,10 +33,15 @@ fn check(bytes: &[u8], name: &str, declared: &str) -> Result<String, RejectReaso
         sha256: None,
     };
     let policies = policies();
-    check_content(&object, &promise, &policies)
-        .unwrap()
-        .map(|verified| verified.media_type.to_string())
-        .map_err(|rejection| rejection.reason)
+    check_content(&object, &promise, &policies).unwrap().map(|verified| verified.media_type.to_string())
+}
+
+fn check(bytes: &[u8], name: &str, declared: &str) -> Result<String, RejectReason> {
+    outcome(bytes, name, declared).map_err(|rejection| rejection.reason)
+}
+
+fn rejected(bytes: &[u8], name: &str, declared: &str) -> Rejection {
+    outcome(bytes, name, declared).unwrap_err()
 }
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
@@ -51,6 +56,37 @@ fn declared_detected_and_extension_must_agree() {
     assert_eq!(check(b"\x7fELF\x02\x01\x01\0", "a.png", "image/png"), Err(RejectReason::TypeMismatch));
     assert_eq!(check(b"GIF89a\x01\0\x01\0", "a.gif", "image/gif"), Err(RejectReason::TypeNotAllowed));
     assert_eq!(check(b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a.jpg", "image/jpg"), Ok("image/jpeg".into()));
+}
+
+#[test]
+fn old_and_new_names_of_a_type_are_one() {
+    let icon = b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0";
+    for (bytes, file, declared) in [
+        (&icon[..], "a.ico", "image/x-icon"),
+        (icon, "a.ico", "image/vnd.microsoft.icon"),
+        (b"II*\0\x08\0\0\0\0\0", "a.TIF", "image/tiff"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "a.avif", "image/avif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "a.heif", "image/heif"),
+    ] {
+        // Nothing is wrong but that these policies do not have them.
+        assert_eq!(check(bytes, file, declared), Err(RejectReason::TypeNotAllowed), "{declared}");
+    }
+    assert_eq!(check(PNG, "a.apng", "image/apng"), Ok("image/png".into()));
+}
+
+#[test]
+fn heic_is_refused_in_plain_words() {
+    let rejection = rejected(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic", "image/heic");
+    assert_eq!(rejection.reason, RejectReason::TypeNotAllowed);
+    assert_eq!(rejection.detail, "no policy allows image/heic: it is not decoded here; JPEG, PNG, WebP and AVIF are");
+}
+
+#[test]
+fn what_is_no_text_is_refused_with_the_place() {
+    let rejection = rejected(b"ab\0c", "a.txt", "text/plain");
+    assert_eq!(rejection.reason, RejectReason::TypeMismatch);
+    let told = "the bytes are application/octet-stream, text/plain was declared; there is a NUL at byte 2";
+    assert_eq!(rejection.detail, told);
 }
 
 #[test]
