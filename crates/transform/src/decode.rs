@@ -11,6 +11,7 @@ mod jpeg;
 mod png;
 pub(crate) mod riff;
 mod still;
+mod svg;
 mod tiff;
 mod webp;
 
@@ -19,7 +20,7 @@ use lazaret_sandbox::{
     format::{Decode, Decoded, ImageFormat},
 };
 
-use crate::failure::{Failure, decode_failed};
+use crate::failure::Failure;
 
 /// Decodes the input into a picture (`lazaret_sandbox::picture`): upright, eight bits a channel, in sRGB or the gamut
 /// that the task keeps.
@@ -37,7 +38,7 @@ pub(crate) fn pixels(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
         ImageFormat::Tiff => tiff::decode(task, input, output),
         ImageFormat::Ico => ico::decode(task, input, output),
         ImageFormat::Avif => avif::decode(task, input, output),
-        ImageFormat::Svg => Err(decode_failed("image/svg+xml is not decoded")),
+        ImageFormat::Svg => svg::decode(task, input, output),
     }
 }
 
