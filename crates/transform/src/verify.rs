@@ -57,6 +57,9 @@ fn look_at(file: &[u8], artefact: &Artefact, limits: &ImageLimits) -> Result<(),
         ArtefactFormat::Png => png::verify(file, limits)?,
         ArtefactFormat::Gif => gif::verify(file, limits)?,
         ArtefactFormat::WebP => webp::verify(file, limits)?,
+        ArtefactFormat::Pdf | ArtefactFormat::Svg if announced != (0, 0, 0) => {
+            return Err("a document has no pixels to announce".to_owned());
+        }
         ArtefactFormat::Pdf => return pdf::verify(file),
         ArtefactFormat::Svg => return svg::verify(file),
     };
