@@ -50,7 +50,7 @@ fn it_is_drawn_at_its_size_or_the_policy_s() {
 #[test]
 fn text_is_drawn() {
     let text = svg("width='90' height='30'", "<text y='20' font-family='Unheard-of'>Lazaret</text>");
-    assert!(drawn(&text, 0).2.chunks(4).filter(|pixel| pixel[3] > 200).count() > 100);
+    assert!(drawn(&text, 0).2.chunks(4).filter(|pixel| pixel[3] > 0).count() > 100);
 }
 
 #[test]

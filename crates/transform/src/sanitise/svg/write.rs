@@ -27,7 +27,7 @@ fn element(node: Node<'_, '_>, name: &str, output: &mut String, depth: usize) ->
     }
     // The newer of two references counts (SVG 2, 16.1.6); a link that became a group has none.
     let is_link = node.tag_name().name() == "a";
-    let has_reference = node.attribute("href").is_some();
+    let has_reference = node.attributes().any(|it| it.name() == "href" && it.namespace().is_none());
     for attribute in node.attributes() {
         let is_reference = attribute.name() == "href";
         if !(is_reference && (is_link || (has_reference && attribute.namespace().is_some()))) {
