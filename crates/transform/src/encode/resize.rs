@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    FilterType, IntoImageView, IntoImageViewMut, PixelTrait, ResizeAlg, ResizeError, ResizeOptions, Resizer,
     images::{Image, ImageRef},
+    pixels::{U8, U8x2, U8x3, U8x4},
 };
 
 use super::raster::{Channels, Raster};
@@ -38,21 +39,35 @@ pub(crate) fn resize<'a>(image: &'a Raster<'_>, size: (u32, u32), care: Care) ->
         return Ok(image.view());
     }
     let failed = |error: &dyn std::fmt::Display| decode_failed(format_args!("cannot be resized: {error}"));
-    let kind = match image.channels {
-        Channels::Grey => PixelType::U8,
-        Channels::GreyAlpha => PixelType::U8x2,
-        Channels::Rgb => PixelType::U8x3,
-        Channels::Rgba => PixelType::U8x4,
-    };
     let algorithm = match care {
         Care::Fine => ResizeAlg::Convolution(FilterType::Lanczos3),
         Care::Rough => ResizeAlg::SuperSampling(FilterType::Box, 2),
     };
-    let source = ImageRef::new(image.width, image.height, &image.samples, kind).map_err(|error| failed(&error))?;
-    let mut target = Image::new(size.0, size.1, kind);
     let options = ResizeOptions::new().resize_alg(algorithm);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(&error))?;
-    Ok(Raster { width: size.0, height: size.1, channels: image.channels, samples: Cow::Owned(target.into_vec()) })
+    let resized = match image.channels {
+        Channels::Grey => typed::<U8>(image, size, &options),
+        Channels::GreyAlpha => typed::<U8x2>(image, size, &options),
+        Channels::Rgb => typed::<U8x3>(image, size, &options),
+        Channels::Rgba => typed::<U8x4>(image, size, &options),
+    };
+    let samples = resized.map_err(|error| failed(&*error))?;
+    Ok(Raster { width: size.0, height: size.1, channels: image.channels, samples: Cow::Owned(samples) })
+}
+
+/// For one kind of pixel: the resizer that asks an image for its kind brings the code of all thirteen, which takes
+/// minutes to build.
+fn typed<P: PixelTrait>(
+    image: &Raster<'_>,
+    (width, height): (u32, u32),
+    options: &ResizeOptions,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let source = ImageRef::new(image.width, image.height, &image.samples, P::pixel_type())?;
+    let mut target = Image::new(width, height, P::pixel_type());
+    match (source.image_view::<P>(), target.image_view_mut::<P>()) {
+        (Some(source), Some(mut target)) => Resizer::new().resize_typed(&source, &mut target, options)?,
+        _ => return Err(Box::new(ResizeError::PixelTypesAreDifferent)),
+    }
+    Ok(target.into_vec())
 }
 
 #[cfg(test)]

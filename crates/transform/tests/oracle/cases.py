@@ -304,9 +304,9 @@ def ico(cases):
     """By Pillow: the largest image of an icon is the image."""
     clear = Image.fromarray(scene.rgba(64, 64))
     sizes = [(16, 16), (64, 64), (32, 32)]
-    cases.add("ico/png", "image/vnd.microsoft.icon", saved(clear, "ICO", sizes=sizes), "exact", ("pillow",))
+    cases.add("ico/png", "image/x-icon", saved(clear, "ICO", sizes=sizes), "exact", ("pillow",))
     data = saved(clear, "ICO", sizes=sizes, bitmap_format="bmp")
-    cases.add("ico/bitmap", "image/vnd.microsoft.icon", data, "exact", ("pillow",))
+    cases.add("ico/bitmap", "image/x-icon", data, "exact", ("pillow",))
 
 
 def avif(cases):

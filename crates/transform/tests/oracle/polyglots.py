@@ -52,7 +52,7 @@ def files():
         "webp": webp,
         "bmp": saved(photo, "BMP"),
         "tiff": saved(photo, "TIFF"),
-        "vnd.microsoft.icon": saved(clear.resize((64, 64)), "ICO"),
+        "x-icon": saved(clear.resize((64, 64)), "ICO"),
         "avif": saved(photo, "AVIF"),
     }.items():
         yield f"{kind} with what trails", f"image/{kind}", data + trailing, ends

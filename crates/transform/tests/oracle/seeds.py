@@ -78,7 +78,7 @@ def honest():
     yield "tiff/tiled", tiff, vips.tiffsave_buffer(tile=True, tile_width=16, tile_height=16, compression="deflate")
     yield "tiff/palette", tiff, saved(photo.quantize(16), "TIFF")
     icon = Image.fromarray(scene.rgba(32, 32))
-    ico = "image/vnd.microsoft.icon"
+    ico = "image/x-icon"
     yield "ico/png", ico, saved(icon, "ICO", sizes=[(16, 16), (32, 32)])
     yield "ico/bitmap", ico, saved(icon, "ICO", sizes=[(16, 16), (32, 32)], bitmap_format="bmp")
     avif = "image/avif"
@@ -321,7 +321,7 @@ def tiff_bombs():
 
 def ico_bombs():
     """Images that are not as small as icons."""
-    kind = "image/vnd.microsoft.icon"
+    kind = "image/x-icon"
 
     def icon(*images, side=0):
         at = 6 + 16 * len(images)

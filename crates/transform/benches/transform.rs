@@ -1,0 +1,230 @@
+//! Images through the jail beside libvips and Pillow, on the same files in the same run: CPU time, time by the clock
+//! and bytes out; and what the jail costs where there is little else to do.
+//!
+//! CPU time of the jail is that of its processes, set-up and all (`getrusage`, children that were waited for).
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot measure has nothing else to say")]
+#![expect(unsafe_code, reason = "getrusage has no safe wrapper among the dependencies")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    mem::MaybeUninit,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lazaret_core::{
+    ImageLimits, ImageOutput, Sha256Digest, Spooled,
+    ports::{TransformOutcome, TransformRequest, Transformer, Treatment},
+};
+use lazaret_sandbox::{Jail, JailSettings};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const RIVALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rivals.py");
+/// The image whose work is as little as can be.
+const LITTLE: &str = "PNG 64 x 64";
+/// How often that one is made anew in one process.
+const AGAIN: u32 = 300;
+
+#[derive(Debug, Deserialize)]
+struct Image {
+    name: String,
+    #[serde(rename = "as")]
+    kind: String,
+    path: PathBuf,
+}
+
+/// One image made anew.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Cost {
+    cpu_ms: f64,
+    wall_ms: f64,
+    bytes: u64,
+}
+
+fn main() {
+    // `cargo test --benches` runs it too, and wants no figures.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let rounds = std::env::var("LAZARET_BENCH_ROUNDS").map_or(15, |text| text.parse().unwrap());
+    tokio::runtime::Runtime::new().unwrap().block_on(run(rounds));
+}
+
+async fn run(rounds: usize) {
+    let mut rivals = Rivals::start();
+    let folder = tempfile::tempdir().unwrap();
+    let images: Vec<Image> =
+        serde_json::from_value(rivals.ask(&json!({ "op": "make", "folder": folder.path() }))).unwrap();
+    let verified = jail(env!("CARGO_BIN_EXE_lazaret-transform").as_ref());
+    let unverified = jail(&workbench());
+    println!("medians of {rounds}, each way in turn; ratios to libvips in one thread\n");
+    println!("{:<21} {:<26} {:>9} {:>9} {:>11} {:>7} {:>7}", "", "", "CPU ms", "wall ms", "bytes", "CPU", "bytes");
+    for image in images.iter().filter(|image| image.name != LITTLE) {
+        compare(image, rounds, &mut rivals, &verified, &unverified).await;
+    }
+    let little = images.iter().find(|image| image.name == LITTLE).unwrap();
+    overhead(&std::fs::read(&little.path).unwrap(), &verified, &unverified).await;
+}
+
+async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, verified: &Jail, unverified: &Jail) {
+    let input = std::fs::read(&image.path).unwrap();
+    let mut costs: [Vec<Cost>; 4] = Default::default();
+    // The first round warms caches up and does not count.
+    for round in 0..=rounds {
+        let found = [
+            in_jail(unverified, &image.kind, &input).await,
+            in_jail(verified, &image.kind, &input).await,
+            rivals.run("libvips", image),
+            rivals.run("Pillow", image),
+        ];
+        if round > 0 {
+            costs.iter_mut().zip(found).for_each(|(costs, cost)| costs.push(cost));
+        }
+    }
+    let names = ["Lazaret, decode + encode", "Lazaret, with verification", "libvips", "Pillow"];
+    let [_, _, libvips, _] = costs.each_ref().map(|costs| typical(costs));
+    for (at, (name, costs)) in names.into_iter().zip(&costs).enumerate() {
+        let cost = typical(costs);
+        let label = if at == 0 { image.name.as_str() } else { "" };
+        #[expect(clippy::cast_precision_loss, reason = "files are shorter than 2^52 bytes")]
+        let bytes = cost.bytes as f64 / libvips.bytes as f64;
+        let cpu = cost.cpu_ms / libvips.cpu_ms;
+        println!(
+            "{label:<21} {name:<26} {:>9.1} {:>9.1} {:>11} {cpu:>6.2}x {bytes:>6.2}x",
+            cost.cpu_ms, cost.wall_ms, cost.bytes
+        );
+    }
+    println!();
+}
+
+/// A small image through three fresh processes, and the same three tasks without end in one.
+async fn overhead(input: &[u8], verified: &Jail, workbench: &Jail) {
+    let mut jailed = Vec::new();
+    for _ in 0..AGAIN {
+        jailed.push(in_jail(verified, "png", input).await.wall_ms);
+    }
+    let mut bare = Vec::new();
+    for _ in 0..7 {
+        let many = in_jail(workbench, "png", &[b"AGAIN", &AGAIN.to_le_bytes()[..], input].concat()).await.wall_ms;
+        let none = in_jail(workbench, "png", &[b"AGAIN", &[0; 4][..], input].concat()).await.wall_ms;
+        bare.push((many - none) / f64::from(AGAIN));
+    }
+    let (jailed, bare) = (median(jailed), median(bare));
+    println!(
+        "{LITTLE}, medians by the clock: {jailed:.3} ms in three jailed processes, {bare:.3} ms for the same in one that goes on: \
+         the jail costs {:.3} ms",
+        jailed - bare
+    );
+}
+
+fn typical(costs: &[Cost]) -> Cost {
+    let of = |part: fn(&Cost) -> f64| median(costs.iter().map(part).collect());
+    Cost { cpu_ms: of(|cost| cost.cpu_ms), wall_ms: of(|cost| cost.wall_ms), bytes: costs[0].bytes }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The example's executable, which `cargo xtask bench transform` builds.
+fn workbench() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let program = this.parent().and_then(Path::parent).unwrap().join("examples/workbench");
+    assert!(program.exists(), "{} is not built: run `cargo xtask bench transform`", program.display());
+    program
+}
+
+fn jail(program: &Path) -> Jail {
+    let settings = JailSettings {
+        program: program.to_owned(),
+        memory_bytes: 512 << 20,
+        cpu_time: Duration::from_secs(20),
+        wall_time: Duration::from_mins(1),
+        max_input_bytes: 64 << 20,
+        max_picture_bytes: 512 << 20,
+        max_output_bytes: 64 << 20,
+        concurrency: 1,
+        reserve: 2,
+    };
+    Jail::new(settings, Arc::new(|_| {})).unwrap()
+}
+
+async fn in_jail(jail: &Jail, kind: &str, input: &[u8]) -> Cost {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    let spooled = Spooled::new(file, input.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
+    let request = TransformRequest {
+        media_type: format!("image/{kind}").parse().unwrap(),
+        limits: ImageLimits::default(),
+        treatment: Treatment::ReEncode(ImageOutput::default()),
+    };
+    let (cpu, started) = (children_cpu(), Instant::now());
+    let outcome = jail.transform(&spooled, &request).await.unwrap();
+    let (wall, cpu) = (started.elapsed(), children_cpu().saturating_sub(cpu));
+    let TransformOutcome::Done(done) = outcome else { panic!("{kind}: {outcome:?}") };
+    Cost { cpu_ms: cpu.as_secs_f64() * 1000.0, wall_ms: wall.as_secs_f64() * 1000.0, bytes: done.object.len }
+}
+
+/// CPU time of all children so far that have ended.
+fn children_cpu() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is to memory of the type that the call fills in.
+    let answer = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    assert_eq!(answer, 0, "getrusage: {}", std::io::Error::last_os_error());
+    // SAFETY: it did so, as its answer says.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// libvips and Pillow.
+struct Rivals {
+    child: Child,
+    questions: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Rivals {
+    fn start() -> Self {
+        let python = std::env::var_os("LAZARET_TEST_PYTHON")
+            .expect("LAZARET_TEST_PYTHON is a Python with Pillow and pyvips: run `cargo xtask bench transform`");
+        let mut child = Command::new(python)
+            .args(["-B", RIVALS])
+            .env("VIPS_CONCURRENCY", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let questions = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Self { child, questions, answers }
+    }
+
+    fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.questions.as_mut().unwrap(), "{question}").unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn run(&mut self, by: &str, image: &Image) -> Cost {
+        serde_json::from_value(self.ask(&json!({ "op": "run", "by": by, "path": image.path, "as": image.kind })))
+            .unwrap()
+    }
+}
+
+impl Drop for Rivals {
+    fn drop(&mut self) {
+        drop(self.questions.take());
+        if let Err(error) = self.child.wait() {
+            eprintln!("the rivals cannot be waited for: {error}");
+        }
+    }
+}
