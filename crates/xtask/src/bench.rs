@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::packages::{self, PYTHON_VENV};
+use crate::packages::{self, C_BUILD, PYTHON_VENV};
 use crate::servers::{self, Begun};
 use crate::tools::PYTHON;
 use crate::workspace::Workspace;
@@ -93,6 +93,7 @@ fn transform(workspace: &Workspace, bench: Transform) -> Result<()> {
 
 /// Answers the path of the jailed program.
 fn build(workspace: &Workspace, targets: &[&str]) -> Result<PathBuf> {
+    packages::ensure(&C_BUILD)?;
     say::step("release build");
     // Together, so that all ask the same features of every dependency.
     let mut command = workspace.cargo("build");

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::packages::{self, C_BUILD};
 use crate::workspace::Workspace;
 use crate::{child, say};
 
 const JAILED: &str = "lazaret-transform";
 
 pub(crate) fn run(release: bool) -> Result<ExitCode> {
+    packages::ensure(&C_BUILD)?;
     let workspace = Workspace::find()?;
     programs(&workspace, release, &["--bins"])?;
     println!("{}", workspace.built("lazaret", release).display());

@@ -11,13 +11,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::packages::{self, CLAMAV, CURL};
+use crate::packages::{self, C_BUILD, CLAMAV, CURL};
 use crate::workspace::Workspace;
 use crate::{build, say, stop};
 use station::Station;
 use trial::Row;
 
 pub(crate) fn run(keep: bool) -> Result<ExitCode> {
+    packages::ensure(&C_BUILD)?;
     packages::ensure(&[CLAMAV, CURL])?;
     let workspace = Workspace::find()?;
     build::programs(&workspace, false, &["--bins"])?;

@@ -15,6 +15,12 @@ pub(crate) struct Package {
     present: fn() -> bool,
 }
 
+/// What builds libjpeg-turbo, beside the C compiler that Rust links with.
+pub(crate) const C_BUILD: [Package; 3] = [
+    Package { name: "cmake", present: || find("cmake").is_some() },
+    Package { name: "make", present: || find("make").is_some() },
+    Package { name: "nasm", present: || find("nasm").is_some() },
+];
 pub(crate) const CLAMAV: Package = Package { name: "clamav-daemon", present: || find("clamd").is_some() };
 pub(crate) const CURL: Package = Package { name: "curl", present: || find("curl").is_some() };
 /// For a worker whose clock is an hour off.

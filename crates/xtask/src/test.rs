@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::packages::{self, CURL};
+use crate::packages::{self, C_BUILD, CURL};
 use crate::servers::{self, Begun};
 use crate::workspace::Workspace;
 use crate::{build, child, say, schema, tools};
@@ -41,6 +41,7 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
 fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.step("fmt", || child::run("cargo fmt", workspace.cargo("fmt").args(["--all", "--check"])))?;
     steps.step("tools", || {
+        packages::ensure(&C_BUILD)?;
         packages::ensure(&[CURL])?;
         tools::ensure_cargo_tools(workspace)?;
         servers::ensure_installed(workspace)
