@@ -22,15 +22,32 @@ const NEEDLES: &[&[u8]] = &[
     b"eicar-standard-antivirus-test-file",
 ];
 
+/// Which two bytes, the first times 256 and the second, begin one of them: a bit each.
+static PAIRS: [u64; 1024] = pairs();
+
+const fn pairs() -> [u64; 1024] {
+    let mut pairs = [0; 1024];
+    let mut needle = 0;
+    while needle < NEEDLES.len() {
+        let (first, second) = (NEEDLES[needle][0], NEEDLES[needle][1]);
+        let mut case = 0;
+        while case < 4 {
+            let first = if case & 1 == 0 { first } else { first.to_ascii_uppercase() };
+            let second = if case & 2 == 0 { second } else { second.to_ascii_uppercase() };
+            let pair = (first as usize) << 8 | second as usize;
+            pairs[pair / 64] |= 1 << (pair % 64);
+            case += 1;
+        }
+        needle += 1;
+    }
+    pairs
+}
+
 /// The first beginning of active content in an encoded image, if there is one.
 pub(crate) fn active_content(encoded: &[u8]) -> Option<&'static str> {
-    let mut first = [false; 256];
-    for needle in NEEDLES {
-        first[usize::from(needle[0])] = true;
-        first[usize::from(needle[0].to_ascii_uppercase())] = true;
-    }
-    for (at, &byte) in encoded.iter().enumerate() {
-        if !first[usize::from(byte)] {
+    for (at, pair) in encoded.windows(2).enumerate() {
+        let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+        if PAIRS[pair / 64] >> (pair % 64) & 1 == 0 {
             continue;
         }
         let rest = &encoded[at..];

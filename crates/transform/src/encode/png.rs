@@ -35,14 +35,19 @@ pub(crate) fn still(
         Ok(len) => Some(len),
         Err(_) => None,
     };
-    if let Some(few) = Indexed::of_few(&image, attempt, as_it_is) {
-        return indexed(&few, (image.width, image.height), settings, second, room);
-    }
     let affordable = u64::from(image.width) * u64::from(image.height) <= MAX_RETRY_PIXELS;
     let worth = |len: usize| (len as u64).saturating_mul(WORTH_EFFORT) < image.samples.len() as u64;
+    // Greys are one byte a pixel already, and better filtered than looked up.
+    let grey = matches!(image.channels, Channels::Grey | Channels::GreyAlpha);
+    let few = if grey { None } else { Indexed::of_few(&image, attempt, as_it_is) };
+    let again = match (few, len) {
+        (Some(few), _) => indexed(&few, (image.width, image.height), settings, second, room)?,
+        (None, Some(len)) if !affordable || !worth(len) => return Ok(len),
+        (None, _) => plain(&image, settings, second, room)?,
+    };
     match len {
-        Some(len) if !affordable || !worth(len) => Ok(len),
-        _ => plain(&image, settings, second, room),
+        Some(len) if len < again => plain(&image, settings, first, room),
+        _ => Ok(again),
     }
 }
 

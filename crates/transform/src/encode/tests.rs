@@ -145,7 +145,7 @@ fn difference(found: &image::RgbaImage, expected: &Raster<'_>) -> f64 {
         sum += found.0.iter().zip(expected).map(|(&found, expected)| u32::from(found.abs_diff(expected))).sum::<u32>();
         count += 4;
     }
-    f64::from(sum) / f64::from(count)
+    f64::from(sum) / f64::from(count.max(1))
 }
 
 fn first(scene: &Scene) -> Raster<'static> {
@@ -260,7 +260,8 @@ fn animations_show_the_same_in_every_format() {
             for (index, (found, expected)) in frames.iter().zip(&expected).enumerate() {
                 let difference = difference(found.buffer(), expected);
                 assert!(difference < 0.5, "frame {index} of {layout:?} as {format:?} differs by {difference}");
-                assert_eq!(found.delay().numer_denom_ms(), (70, 1), "{format:?}");
+                let (numerator, denominator) = found.delay().numer_denom_ms();
+                assert_eq!(numerator / denominator, 70, "{format:?}");
             }
         }
     }

@@ -31,7 +31,7 @@ pub(crate) const FRAME_HEADER: usize = 16;
 /// A see-through background, in the order blue, green, red, alpha.
 pub(crate) const BACKGROUND: [u8; 4] = [0; 4];
 
-/// Encodes a still image: without loss where it has few colours, as drawings do, for that is smaller then.
+/// Encodes a still image: without loss where it has few colours and that is not longer, as with drawings.
 pub(crate) fn still(
     out_of_memory: OutOfMemory<'_>,
     image: Raster<'_>,
@@ -40,8 +40,14 @@ pub(crate) fn still(
     room: &mut [u8],
 ) -> Result<usize, Failure> {
     let image = image.into_colour();
-    let lossless = Indexed::of_few(&image, attempt, as_it_is).is_some();
-    let file = encode(out_of_memory, &image, settings, attempt, Look { lossless, effort: STILL_EFFORT })?;
+    let encode = |lossless| encode(out_of_memory, &image, settings, attempt, Look { lossless, effort: STILL_EFFORT });
+    let mut file = encode(false)?;
+    if Indexed::of_few(&image, attempt, as_it_is).is_some() {
+        let exact = encode(true)?;
+        if exact.len() <= file.len() {
+            file = exact;
+        }
+    }
     let mut output = Output::new(room);
     let Some(profile) = settings.profile else {
         output.append(&file)?;

@@ -63,19 +63,37 @@ fn frame(rest: &[u8], width: u16, height: u16) -> Result<&[u8], String> {
 
 /// Decodes exactly so many pixels, and not a byte is left.
 fn decode(data: &[u8], code_size: u8, count: usize) -> Result<(), String> {
+    let wrong = "a frame's pixels are too few or too many";
     let (last, before) = data.split_last().ok_or(CUT)?;
     // Room for one more, so that the end is read and one too many is seen.
-    let mut pixels = vec![0; count + 1];
-    let mut decoder = Decoder::new(BitOrder::Lsb, code_size);
-    let most = decoder.decode_bytes(before, &mut pixels);
+    let mut frame = Frame { decoder: Decoder::new(BitOrder::Lsb, code_size), pixels: vec![0; count + 1], end: 0 };
     // The decoder reads ahead: that the data ends with its last byte shows when the others do not end it.
-    let ended = matches!(most.status, Ok(LzwStatus::Done));
-    let rest = decoder.decode_bytes(&[*last], pixels.get_mut(most.consumed_out..).unwrap_or_default());
-    let whole = matches!(rest.status, Ok(LzwStatus::Done)) && most.consumed_out + rest.consumed_out == count;
-    if whole && !ended && most.consumed_in == before.len() {
-        Ok(())
-    } else {
-        Err("a frame's pixels are too few or too many".to_owned())
+    if frame.feed(before)? {
+        return Err(wrong.to_owned());
+    }
+    if frame.feed(&[*last])? && frame.end == count { Ok(()) } else { Err(wrong.to_owned()) }
+}
+
+/// A frame on the way to its pixels.
+struct Frame {
+    decoder: Decoder,
+    pixels: Vec<u8>,
+    end: usize,
+}
+
+impl Frame {
+    /// Decodes all of `data` and answers whether the pixels ended with it.
+    fn feed(&mut self, mut data: &[u8]) -> Result<bool, String> {
+        loop {
+            let step = self.decoder.decode_bytes(data, &mut self.pixels[self.end..]);
+            data = data.get(step.consumed_in..).unwrap_or_default();
+            self.end += step.consumed_out;
+            match step.status.map_err(|error| format!("a frame's pixels do not decode: {error}"))? {
+                LzwStatus::Ok if step.consumed_in > 0 || step.consumed_out > 0 => {}
+                status if data.is_empty() => return Ok(matches!(status, LzwStatus::Done)),
+                _ => return Err("bytes follow a frame's pixels".to_owned()),
+            }
+        }
     }
 }
 

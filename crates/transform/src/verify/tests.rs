@@ -58,11 +58,11 @@ fn what_is_cut_or_trailed_is_refused() {
 #[test]
 fn a_changed_byte_before_the_pixels_is_refused_or_is_a_colour() {
     for (file, artefact) in samples() {
-        for at in 0..file.len().min(24) {
+        for at in 0..file.len().min(22) {
             for bit in 0..8 {
                 let mut changed = file.clone();
                 changed[at] ^= 1 << bit;
-                if artefact.format == ArtefactFormat::WebP && (at < 24) && at >= 20 {
+                if artefact.format == ArtefactFormat::WebP && at >= 20 {
                     // Flags of VP8 itself, which say nothing that its decoder minds.
                     continue;
                 }
