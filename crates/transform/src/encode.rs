@@ -173,16 +173,15 @@ impl Files<'_> {
         let mut spelled = "";
         for attempt in 0..ATTEMPTS {
             let len = encode(attempt, room)?;
-            match active_content(&room[..len]) {
-                Some(found) => spelled = found,
-                None => {
-                    let frames = u32::try_from(frames).map_err(decode_failed)?;
-                    let artefact = Artefact { offset: self.end as u64, len: len as u64, format, width, height, frames };
-                    self.artefacts.push(artefact).map_err(|_| decode_failed("more variants than a job has"))?;
-                    self.end += len;
-                    return Ok(());
-                }
+            if let Some(found) = active_content(&room[..len]) {
+                spelled = found;
+                continue;
             }
+            let frames = u32::try_from(frames).map_err(decode_failed)?;
+            let artefact = Artefact { offset: self.end as u64, len: len as u64, format, width, height, frames };
+            self.artefacts.push(artefact).map_err(|_| decode_failed("more variants than a job has"))?;
+            self.end += len;
+            return Ok(());
         }
         Err(decode_failed(format_args!("the pixels spell {spelled:?} however they are encoded")))
     }

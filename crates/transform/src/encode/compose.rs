@@ -31,7 +31,7 @@ impl Area {
     }
 }
 
-/// Paints frames as the rules of disposal and blending have it: those of GIF89a, APNG and WebP in one.
+/// Paints frames as the rules of disposal and blending have it: those of GIF, APNG and WebP in one.
 #[derive(Debug)]
 pub(crate) struct Painter {
     width: u32,

@@ -135,7 +135,6 @@ fn short(pixels: u32) -> Result<u16, Failure> {
     u16::try_from(pixels).map_err(|_| encode_failed("GIF", "a side has at most 65535 pixels"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn failed(error: EncodingError) -> Failure {
     encode_failed("GIF", error)
 }

@@ -242,8 +242,6 @@ const fn colour_type(channels: Channels) -> ColorType {
     }
 }
 
-/// By value, as `map_err` hands it over.
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn failed(error: EncodingError) -> Failure {
     encode_failed("PNG", error)
 }

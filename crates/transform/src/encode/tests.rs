@@ -245,17 +245,12 @@ fn animations_show_the_same_in_every_format() {
             let out = encoded(&scene, &task(format));
             let (file, artefact) = out.file(0);
             assert_eq!(artefact.frames, 4);
-            let frames: Vec<image::Frame> = match format {
-                OutputFormat::Gif => image::codecs::gif::GifDecoder::new(Cursor::new(file))
-                    .unwrap()
-                    .into_frames()
-                    .collect_frames()
-                    .unwrap(),
-                _ => {
-                    let decoder = image::codecs::png::PngDecoder::new(Cursor::new(file)).unwrap();
-                    decoder.apng().unwrap().into_frames().collect_frames().unwrap()
-                }
+            let frames = if format == OutputFormat::Gif {
+                image::codecs::gif::GifDecoder::new(Cursor::new(file)).unwrap().into_frames()
+            } else {
+                image::codecs::png::PngDecoder::new(Cursor::new(file)).unwrap().apng().unwrap().into_frames()
             };
+            let frames: Vec<image::Frame> = frames.collect_frames().unwrap();
             assert_eq!(frames.len(), expected.len());
             for (index, (found, expected)) in frames.iter().zip(&expected).enumerate() {
                 let difference = difference(found.buffer(), expected);

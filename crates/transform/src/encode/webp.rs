@@ -79,14 +79,14 @@ pub(crate) fn animation(
     film.play(cut, |shown| {
         let Shown { x, y, image, delay, dispose, blend } = shown;
         let image = image.into_colour();
-        let file = encode(out_of_memory, &image, settings, attempt, Look { lossless: false, effort: FRAME_EFFORT })?;
-        let mut payload = Vec::with_capacity(FRAME_HEADER + file.len());
+        let coded = encode(out_of_memory, &image, settings, attempt, Look { lossless: false, effort: FRAME_EFFORT })?;
+        let mut payload = Vec::with_capacity(FRAME_HEADER + coded.len());
         let duration = delay_in(1000, delay).min(0xff_ffff);
         payload.extend([x / 2, y / 2, image.width - 1, image.height - 1, duration].map(u24).concat());
         let disposed = if dispose == Dispose::Background { DISPOSED } else { 0 };
         let not_blended = if blend == Blend::Source { NOT_BLENDED } else { 0 };
         payload.push(disposed | not_blended);
-        for chunk in pixel_chunks(&file) {
+        for chunk in pixel_chunks(&coded) {
             chunk?.append_to(&mut payload)?;
         }
         Chunk { kind: *b"ANMF", payload: &payload }.write(&mut output)
@@ -104,6 +104,7 @@ fn is_of_a_webp(picture: &Picture<'_>) -> bool {
 }
 
 /// How an image is coded.
+#[derive(Clone, Copy)]
 struct Look {
     lossless: bool,
     effort: i32,

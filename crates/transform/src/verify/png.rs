@@ -17,26 +17,27 @@ const BUFFER: usize = 256 << 10;
 /// Walks through the chunks, which are to be exactly those that the encoder writes, and inflates the pixels.
 pub(super) fn verify(file: &[u8], limits: &ImageLimits) -> Result<Size, String> {
     let mut chunks = Chunks(file.strip_prefix(SIGNATURE).ok_or("it has no signature")?);
-    let header = chunks.expect(b"IHDR")?;
-    let [w, i, d, th, h, e, ig, ht, 8, colour_type, 0, 0, 0] = *header else {
-        return Err("its header is not as ours are".to_owned());
-    };
+    let header = chunks.expect(*b"IHDR")?;
+    let malformed = "its header is not as ours are";
+    let (width, rest) = header.split_first_chunk::<4>().ok_or(malformed)?;
+    let (height, rest) = rest.split_first_chunk::<4>().ok_or(malformed)?;
+    let [8, colour_type, 0, 0, 0] = *rest else { return Err(malformed.to_owned()) };
     let image = Image {
-        width: u32::from_be_bytes([w, i, d, th]),
-        height: u32::from_be_bytes([h, e, ig, ht]),
+        width: u32::from_be_bytes(*width),
+        height: u32::from_be_bytes(*height),
         pixel_bytes: pixel_bytes(colour_type).ok_or("its colour type is unknown")?,
     };
     check_size(image.width, image.height, limits)?;
-    if let Some(profile) = chunks.take(b"iCCP")? {
+    if let Some(profile) = chunks.take(*b"iCCP")? {
         check_profile(profile)?;
     }
-    let animation = chunks.take(b"acTL")?.map(|control| frame_count(control, limits)).transpose()?;
+    let animation = chunks.take(*b"acTL")?.map(|control| frame_count(control, limits)).transpose()?;
     check_palette(&mut chunks, colour_type)?;
     match animation {
-        None => inflate(chunks.expect(b"IDAT")?, image.width, image.height, image.pixel_bytes)?,
+        None => inflate(chunks.expect(*b"IDAT")?, image.width, image.height, image.pixel_bytes)?,
         Some(frames) => check_frames(&mut chunks, &image, frames)?,
     }
-    if !chunks.expect(b"IEND")?.is_empty() {
+    if !chunks.expect(*b"IEND")?.is_empty() {
         return Err("its end has content".to_owned());
     }
     if !chunks.0.is_empty() {
@@ -56,9 +57,9 @@ struct Chunks<'a>(&'a [u8]);
 
 impl<'a> Chunks<'a> {
     /// The next chunk, if it is of this kind, with its checksum proven.
-    fn take(&mut self, kind: &[u8; 4]) -> Result<Option<&'a [u8]>, String> {
+    fn take(&mut self, kind: [u8; 4]) -> Result<Option<&'a [u8]>, String> {
         let (length, rest) = self.0.split_first_chunk::<4>().ok_or(CUT)?;
-        if !rest.starts_with(kind) {
+        if !rest.starts_with(&kind) {
             return Ok(None);
         }
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| CUT)?;
@@ -71,7 +72,7 @@ impl<'a> Chunks<'a> {
         Ok(Some(&body[4..]))
     }
 
-    fn expect(&mut self, kind: &[u8; 4]) -> Result<&'a [u8], String> {
+    fn expect(&mut self, kind: [u8; 4]) -> Result<&'a [u8], String> {
         self.take(kind)?.ok_or_else(|| UNWANTED.to_owned())
     }
 }
@@ -112,8 +113,8 @@ fn check_palette(chunks: &mut Chunks<'_>, colour_type: u8) -> Result<(), String>
     if colour_type != 3 {
         return Ok(());
     }
-    let colours = chunks.expect(b"PLTE")?.len();
-    let alpha = chunks.take(b"tRNS")?.map_or(0, <[u8]>::len);
+    let colours = chunks.expect(*b"PLTE")?.len();
+    let alpha = chunks.take(*b"tRNS")?.map_or(0, <[u8]>::len);
     let sound = colours % 3 == 0 && (1..=256).contains(&(colours / 3)) && alpha <= colours / 3;
     if sound { Ok(()) } else { Err("its palette is not as ours are".to_owned()) }
 }
@@ -127,7 +128,7 @@ fn check_frames(chunks: &mut Chunks<'_>, image: &Image, frames: u32) -> Result<(
         if right { Ok(()) } else { Err("its frames are numbered wrongly".to_owned()) }
     };
     for index in 0..frames {
-        let control = chunks.expect(b"fcTL")?.first_chunk::<26>().ok_or(CUT)?;
+        let control = chunks.expect(*b"fcTL")?.first_chunk::<26>().ok_or(CUT)?;
         let number = |at: usize| u32::from_be_bytes([control[at], control[at + 1], control[at + 2], control[at + 3]]);
         next(&[control[0], control[1], control[2], control[3]])?;
         let (width, height, x, y) = (number(4), number(8), number(12), number(16));
@@ -140,9 +141,9 @@ fn check_frames(chunks: &mut Chunks<'_>, image: &Image, frames: u32) -> Result<(
             return Err(format!("frame {index} is malformed"));
         }
         let data = if index == 0 {
-            chunks.expect(b"IDAT")?
+            chunks.expect(*b"IDAT")?
         } else {
-            let (number, data) = chunks.expect(b"fdAT")?.split_first_chunk::<4>().ok_or(CUT)?;
+            let (number, data) = chunks.expect(*b"fdAT")?.split_first_chunk::<4>().ok_or(CUT)?;
             next(number)?;
             data
         };

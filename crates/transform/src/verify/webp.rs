@@ -21,7 +21,7 @@ pub(super) fn verify(file: &[u8], limits: &ImageLimits) -> Result<Size, String> 
         return Err("it is not as long as it says".to_owned());
     }
     let mut chunks = Chunks(rest.strip_prefix(b"WEBP").ok_or("it has no signature")?);
-    let Some(header) = chunks.take(b"VP8X")? else {
+    let Some(header) = chunks.take(*b"VP8X")? else {
         let (width, height) = pixels(&mut chunks, false, None, limits)?;
         return chunks.end().map(|()| (width, height, 1));
     };
@@ -34,7 +34,7 @@ pub(super) fn verify(file: &[u8], limits: &ImageLimits) -> Result<Size, String> 
         return Err(MALFORMED.to_owned());
     }
     if flags & WITH_PROFILE != 0 {
-        check_profile(chunks.expect(b"ICCP")?)?;
+        check_profile(chunks.expect(*b"ICCP")?)?;
     }
     let alpha = flags & WITH_ALPHA != 0;
     let frames = if flags & ANIMATED == 0 {
@@ -51,8 +51,8 @@ struct Chunks<'a>(&'a [u8]);
 
 impl<'a> Chunks<'a> {
     /// The next chunk, if it is of this kind.
-    fn take(&mut self, kind: &[u8; 4]) -> Result<Option<&'a [u8]>, String> {
-        if !self.0.starts_with(kind) {
+    fn take(&mut self, kind: [u8; 4]) -> Result<Option<&'a [u8]>, String> {
+        if !self.0.starts_with(&kind) {
             return Ok(None);
         }
         let (length, rest) = self.0[4..].split_first_chunk::<4>().ok_or(CUT)?;
@@ -62,7 +62,7 @@ impl<'a> Chunks<'a> {
         Ok(Some(payload))
     }
 
-    fn expect(&mut self, kind: &[u8; 4]) -> Result<&'a [u8], String> {
+    fn expect(&mut self, kind: [u8; 4]) -> Result<&'a [u8], String> {
         self.take(kind)?.ok_or_else(|| UNWANTED.to_owned())
     }
 
@@ -89,11 +89,10 @@ fn pixels(
     limits: &ImageLimits,
 ) -> Result<(u32, u32), String> {
     let start = chunks.0;
-    let separate = alpha && chunks.take(b"ALPH")?.is_some();
-    if separate {
-        chunks.expect(b"VP8 ")?;
-    } else if chunks.take(b"VP8L")?.is_none() {
-        chunks.expect(b"VP8 ")?;
+    let separate = alpha && chunks.take(*b"ALPH")?.is_some();
+    let lossless = !separate && chunks.take(*b"VP8L")?.is_some();
+    if !lossless {
+        chunks.expect(*b"VP8 ")?;
     }
     let coded = &start[..start.len() - chunks.0.len()];
     let mut file = b"RIFF\0\0\0\0WEBP".to_vec();
@@ -119,12 +118,12 @@ fn pixels(
 
 /// Checks the frames of an animation and answers how many there are.
 fn frames(chunks: &mut Chunks<'_>, (width, height): (u32, u32), limits: &ImageLimits) -> Result<u32, String> {
-    let (background, plays) = chunks.expect(b"ANIM")?.split_first_chunk::<4>().ok_or(CUT)?;
+    let (background, plays) = chunks.expect(*b"ANIM")?.split_first_chunk::<4>().ok_or(CUT)?;
     if *background != BACKGROUND || plays.len() != 2 {
         return Err(MALFORMED.to_owned());
     }
     let mut frames = 0;
-    while let Some(frame) = chunks.take(b"ANMF")? {
+    while let Some(frame) = chunks.take(*b"ANMF")? {
         frames += 1;
         if frames > limits.max_frames {
             return Err(format!("more than {} frames are not allowed", limits.max_frames));
