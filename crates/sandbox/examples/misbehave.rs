@@ -288,6 +288,8 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         // SAFETY: as above.
         "code" => unsafe { libc::_exit(3) },
         // SAFETY: as above.
+        "set-up-code" => unsafe { libc::_exit(lazaret_sandbox::jail::EXIT_SET_UP) },
+        // SAFETY: as above.
         "forged-panic" => unsafe { libc::_exit(lazaret_sandbox::jail::EXIT_PANIC) },
         // SAFETY: as above.
         "forged-memory" => unsafe { libc::_exit(lazaret_sandbox::jail::EXIT_MEMORY) },

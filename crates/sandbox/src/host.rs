@@ -51,7 +51,7 @@ pub struct JailSettings {
     pub reserve: usize,
 }
 
-/// Told of the end of every child that had a task, once.
+/// Told of the end of every child that had a task, or whose turn came and that had no jail, once.
 pub type ExitObserver = Arc<dyn Fn(ExitCause) + Send + Sync>;
 
 /// Jails for one program: every job runs in processes of its own that are killed when the job's future is dropped.

@@ -134,13 +134,17 @@ impl<'a> Attended<'a> {
         Ok(true)
     }
 
-    /// The end of a child that will not be heard any more.
+    /// The end of a child that will not be heard any more. Before it is ready it has seen no input: whatever it does, such
+    /// as its loader's complaint on the wire, says nothing about one.
     async fn end(&mut self, deadline: Deadline) -> Result<End, JailError> {
+        let ready = self.heard.ready;
+        let once_ready = |cause| if ready { cause } else { ExitCause::SetUp };
         if let Some(lie) = self.heard.lie.take() {
-            return self.kill(ExitCause::Protocol, lie).await;
+            return self.kill(once_ready(ExitCause::Protocol), lie).await;
         }
         let Ok(status) = timeout_at(deadline.at, self.prisoner.wait()).await else {
-            return self.kill(ExitCause::WallTime, overdue("did not end", deadline.limit)).await;
+            let overdue = overdue("did not end", deadline.limit);
+            return self.kill(once_ready(ExitCause::WallTime), overdue).await;
         };
         let (cause, detail) = classify(status.map_err(lacking("end of a jailed child"))?, &self.heard);
         Ok(self.ended(cause, detail))

@@ -3,7 +3,7 @@
 use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use crate::{
-    jail::{EXIT_ANSWERED, EXIT_MEMORY, EXIT_PANIC, EXIT_SET_UP},
+    jail::{EXIT_ANSWERED, EXIT_MEMORY, EXIT_PANIC},
     wire::ToHost,
 };
 
@@ -40,7 +40,7 @@ causes! {
     PolicyViolation = "policy_violation";
     /// It panicked.
     Panic = "panic";
-    /// It could not complete its jail, or never spoke.
+    /// It could not complete its jail, or ended, lied or hung before that.
     SetUp = "set_up";
     /// A fault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT.
     Crash = "crash";
@@ -72,6 +72,9 @@ pub(super) struct Heard {
 }
 
 /// The cause of an end that the host did not bring about, with a line for people.
+///
+/// Once a child was ready, nothing it does says that its jail is not complete: hostile bytes could claim that, job after
+/// job, and the host would stop working for want of a jail.
 pub(super) fn classify(status: ExitStatus, heard: &Heard) -> (ExitCause, String) {
     if let Some(lie) = &heard.lie {
         return (ExitCause::Protocol, lie.clone());
@@ -88,7 +91,6 @@ pub(super) fn classify(status: ExitStatus, heard: &Heard) -> (ExitCause, String)
         (Some(EXIT_MEMORY), ..) => (ExitCause::Memory, "out of memory".into()),
         (Some(EXIT_PANIC), _, Some(ToHost::Panicked { place })) => (ExitCause::Panic, format!("panic at {place}")),
         (Some(EXIT_PANIC), ..) => (ExitCause::Panic, "panic at an unknown place".into()),
-        (Some(EXIT_SET_UP), ..) => (ExitCause::SetUp, "ended without naming the layer it lacks".into()),
         (_, Some(signal), _) => by_signal(signal),
         _ => (ExitCause::Protocol, format!("ended with {status} without an answer")),
     }
@@ -110,6 +112,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::jail::EXIT_SET_UP;
 
     #[test]
     fn names_are_unique_snake_case() {
@@ -124,6 +127,7 @@ mod tests {
         assert_eq!(classify(ExitStatus::from_raw(0), &heard).0, ExitCause::Done);
         assert_eq!(classify(ExitStatus::from_raw(libc::SIGSYS), &heard).0, ExitCause::PolicyViolation);
         assert_eq!(classify(ExitStatus::from_raw(3 << 8), &heard).0, ExitCause::Protocol);
+        assert_eq!(classify(ExitStatus::from_raw(EXIT_SET_UP << 8), &heard).0, ExitCause::Protocol);
         assert_eq!(classify(ExitStatus::from_raw(libc::SIGTRAP), &heard).0, ExitCause::Crash);
         assert_eq!(classify(ExitStatus::from_raw(libc::SIGKILL), &heard).0, ExitCause::Killed);
         let unready = Heard { ready: false, ..heard };
