@@ -142,7 +142,10 @@ impl Shared {
             }
         }
         let (ask, answer) = oneshot::channel();
-        state.waiting.push_back(ask);
+        // Without the thread nobody would answer: dropped, the question says so.
+        if !state.closed {
+            state.waiting.push_back(ask);
+        }
         Err(answer)
     }
 
@@ -221,16 +224,24 @@ impl Shared {
     }
 }
 
+/// However the thread ends: whoever waits, now or later, is told that the pool is closed.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.closed = true;
+        state.waiting.clear();
+    }
+}
+
 fn tend(shared: &Shared, blueprint: &Blueprint, reaper: &Reaper) {
+    let _closing = Closing(shared);
     while let Some(wants_line) = shared.wants_line() {
         if wants_line {
             shared.deliver(blueprint.build(reaper));
         } else if let Err(error) = shared.listen() {
             tracing::error!(error = &error as &dyn Error, "the thread that starts jailed children ends");
-            // Whoever waits, now or later, is told that the pool is closed.
-            let mut state = shared.state();
-            state.closed = true;
-            state.waiting.clear();
             return;
         }
     }
