@@ -24,7 +24,6 @@ pub(super) fn offer_to_oom_killer() -> Result<(), MissingLayer> {
 /// allowed at all.
 pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(), MissingLayer> {
     one_arena();
-    let MappedBytes(mapped) = mapped;
     let cpu_seconds = set_up.cpu_ms.div_ceil(1000).saturating_add(1);
     for (resource, limit) in [
         (Resource::Core, 0),
@@ -33,7 +32,9 @@ pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(),
         (Resource::Nproc, 0),
         (Resource::Stack, STACK_BYTES),
         (Resource::Cpu, cpu_seconds),
-        (Resource::As, mapped.saturating_add(set_up.memory_bytes)),
+        (Resource::As, mapped.all.saturating_add(set_up.memory_bytes)),
+        // Giving back the input or the output makes room under the limit above, but not under this one.
+        (Resource::Data, mapped.data.saturating_add(set_up.memory_bytes)),
         (Resource::Nofile, 0),
     ] {
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
@@ -46,17 +47,24 @@ pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(),
 
 /// What is mapped when the jail is built, the program, its input and its output: the memory cap counts from here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MappedBytes(u64);
+pub(super) struct MappedBytes {
+    all: u64,
+    /// Of these, what is private and can be written, and the stack.
+    data: u64,
+}
 
 impl MappedBytes {
     /// Asks `/proc/self/statm` (proc(5)), so before files are out of reach.
     pub(super) fn now() -> Result<Self, MissingLayer> {
         let missing = MissingLayer::because(Layer::ResourceLimits);
         let statm = fs::read_to_string("/proc/self/statm").map_err(&missing)?;
-        let pages = statm.split_ascii_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
-        let pages = pages
-            .ok_or_else(|| MissingLayer::new(Layer::ResourceLimits, "/proc/self/statm is not as proc(5) has it"))?;
-        Ok(Self(pages.saturating_mul(rustix::param::page_size() as u64)))
+        let mut pages = statm.split_ascii_whitespace().map(str::parse::<u64>);
+        // The first and the sixth of seven.
+        let (Some(Ok(all)), Some(Ok(data))) = (pages.next(), pages.nth(4)) else {
+            return Err(MissingLayer::new(Layer::ResourceLimits, "/proc/self/statm is not as proc(5) has it"));
+        };
+        let bytes = |pages: u64| pages.saturating_mul(rustix::param::page_size() as u64);
+        Ok(Self { all: bytes(all), data: bytes(data) })
     }
 }
 
@@ -67,7 +75,7 @@ fn one_arena() {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
-/// SIGPROF after `cpu_ms` of CPU time; the resource limit's SIGXCPU follows a second later at the latest.
+/// SIGPROF after `cpu_ms` of CPU time. The resource limit, one or two seconds later, is for a timer that fails.
 pub(super) fn start_cpu_timer(cpu_ms: u64) -> Result<(), MissingLayer> {
     let missing = MissingLayer::because(Layer::CpuTimer);
     let millis = cpu_ms.max(1);

@@ -133,10 +133,13 @@ fn resource_limits_alone_deny_memory_and_descriptors() {
 
 fn limits_hold() -> bool {
     let set_up = SetUp { host_pid: 1, input_bytes: 1, output_bytes: 1, memory_bytes: 32 << 20, cpu_ms: 1500 };
+    let input = memmap2::MmapMut::map_anon(64 << 20).unwrap().make_read_only().unwrap();
     let mapped = limits::MappedBytes::now().unwrap();
     let before = memmap2::MmapMut::map_anon(64 << 20).is_ok();
     limits::limit_resources(&set_up, mapped).unwrap();
     let cpu = getrlimit(Resource::Cpu);
+    // Where an input was, there is no room for more.
+    drop(input);
     before
         && memmap2::MmapMut::map_anon(64 << 20).is_err()
         && memmap2::MmapMut::map_anon(8 << 20).is_ok()
