@@ -29,7 +29,7 @@ pub struct JailReport {
 /// Something the jail holds without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extra {
-    /// Whether this host would let the worker have it.
+    /// Whether this host's settings let the worker have it. A container's system call filter may still deny it.
     pub available: bool,
     /// Whether the jail uses it.
     pub used: bool,
@@ -46,7 +46,9 @@ impl Jail {
             static_program: is_static(&self.settings.program),
             namespaces: Extra {
                 available: number_in("/proc/sys/user/max_user_namespaces").is_some_and(|most| most > 0)
-                    && number_in("/proc/sys/kernel/unprivileged_userns_clone").is_none_or(|allowed| allowed > 0),
+                    && number_in("/proc/sys/kernel/unprivileged_userns_clone").is_none_or(|allowed| allowed > 0)
+                    && number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+                        .is_none_or(|denied| denied == 0),
                 used: false,
                 why: "what they hide is denied already, and they cost a job more time than all layers together",
             },
