@@ -43,7 +43,7 @@ pub struct JailSettings {
     pub max_input_bytes: u64,
     /// Length of the picture between decoder and encoder at most, in bytes. Only what is written of it takes memory.
     pub max_picture_bytes: u64,
-    /// Length of all files a job puts out at most, in bytes.
+    /// Length of all files a job puts out at most, in bytes; at least a page, and in whole pages.
     pub max_output_bytes: u64,
     /// Jobs at the same time; more of them wait.
     pub concurrency: usize,

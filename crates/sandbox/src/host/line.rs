@@ -45,7 +45,8 @@ impl Blueprint {
             input: pages(settings.max_input_bytes),
             // A document goes where a picture would.
             picture: pages(settings.max_picture_bytes.max(settings.max_input_bytes)),
-            output: pages(settings.max_output_bytes),
+            // Down, so that an honest process which fills it has not put out too much.
+            output: (settings.max_output_bytes / page).max(1).saturating_mul(page),
         };
         Self {
             program: settings.program.clone(),
