@@ -13,7 +13,7 @@ use lazaret_sandbox::{Answer, Confined, Done, Job, Task};
 ///
 /// A job is up to three of them, each in a process of its own: bytes become pixels, pixels become files, and files are
 /// looked at once more. Only pixels, their timing and their size go from the first to the second, so whoever takes over
-/// a decoder chooses no byte of what is published.
+/// a decoder chooses no byte of what is published. A document has no pixels: the process that reads it writes it anew.
 pub fn transform(confined: &Confined, job: Job<'_>) -> Answer {
     let Job { task, input, output } = job;
     let done = match task {
