@@ -43,7 +43,20 @@ const TESTS_OF: &[(&str, &str)] = &[("lazaret-pipeline", "lazaret-queue"), ("laz
 
 /// Crates that read images, by their names or what those begin with.
 const DECODERS: &[&str] = &["image", "png", "gif", "webp", "libwebp-sys", "tiff", "moxcms", "lcms2", "turbojpeg"];
-const DECODER_FAMILIES: &[&str] = &["zune-", "image-webp", "jpeg-", "mozjpeg", "libheif", "dav1d", "rav1", "re_rav1d", "resvg", "usvg", "tiny-skia", "lopdf"];
+const DECODER_FAMILIES: &[&str] = &[
+    "zune-",
+    "image-webp",
+    "jpeg-",
+    "mozjpeg",
+    "libheif",
+    "dav1d",
+    "rav1",
+    "re_rav1d",
+    "resvg",
+    "usvg",
+    "tiny-skia",
+    "lopdf",
+];
 
 /// What reaches the network, the disk or a vendor.
 const VENDORS: &[&str] = &[

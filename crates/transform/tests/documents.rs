@@ -1,5 +1,7 @@
 //! Documents through the real jail: written anew, looked at in a process of its own, or refused by name.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
 #[path = "support/jailed.rs"]
 mod jailed;
 

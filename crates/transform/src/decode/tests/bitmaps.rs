@@ -63,7 +63,9 @@ fn icon(images: &[(u8, &[u8])]) -> Vec<u8> {
         bytes.extend([*side, *side, 0, 0, 1, 0, 32, 0].iter().chain(&len.to_le_bytes()).chain(&offset.to_le_bytes()));
         offset += len;
     }
-    images.iter().for_each(|(_, image)| bytes.extend_from_slice(image));
+    for (_, image) in images {
+        bytes.extend_from_slice(image);
+    }
     bytes
 }
 

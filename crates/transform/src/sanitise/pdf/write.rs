@@ -52,7 +52,7 @@ fn write_table(output: &mut Counting<'_>, offsets: &[u64]) -> io::Result<()> {
     let (start, size) = (output.written, offsets.len() + 1);
     write!(output, "xref\n0 {size}\n0000000000 65535 f \n")?;
     for offset in offsets {
-        write!(output, "{offset:010} 00000 n \n")?;
+        writeln!(output, "{offset:010} 00000 n ")?;
     }
     write!(output, "trailer\n<</Size {size}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n")
 }
@@ -81,7 +81,7 @@ struct Walk<'a> {
     waiting: VecDeque<ObjectId>,
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     fn number(&mut self, id: ObjectId) -> u32 {
         if let Some(number) = self.numbers.get(&id) {
             return *number;

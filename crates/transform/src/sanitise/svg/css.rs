@@ -18,7 +18,7 @@ pub(super) fn sheet(text: &str) -> String {
         let selector = selector.trim();
         let kept = declarations(declarations_text);
         if is_allowed_selector(selector) && !kept.is_empty() {
-            written.push_str(&format!("{selector}{{{kept}}}\n"));
+            written.extend([selector, "{", &kept, "}\n"]);
         }
     }
     written

@@ -23,7 +23,7 @@ fn element(node: Node<'_, '_>, name: &str, output: &mut String, depth: usize) ->
     output.push('<');
     output.push_str(name);
     if depth == 0 {
-        output.push_str(&format!(" xmlns=\"{SVG}\" xmlns:xlink=\"{XLINK}\""));
+        output.extend([" xmlns=\"", SVG, "\" xmlns:xlink=\"", XLINK, "\""]);
     }
     // The newer of two references counts (SVG 2, 16.1.6); a link that became a group has none.
     let is_link = node.tag_name().name() == "a";
@@ -46,7 +46,7 @@ fn element(node: Node<'_, '_>, name: &str, output: &mut String, depth: usize) ->
         output.truncate(start);
         output.push_str("/>");
     } else {
-        output.push_str(&format!("</{name}>"));
+        output.extend(["</", name, ">"]);
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ fn write_attribute(attribute: &Attribute<'_, '_>, output: &mut String) {
         _ => None,
     };
     if let Some((name, value)) = written {
-        output.push_str(&format!(" {name}=\""));
+        output.extend([" ", name, "=\""]);
         escape(&value, true, output);
         output.push('"');
     }
