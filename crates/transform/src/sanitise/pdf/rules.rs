@@ -54,6 +54,7 @@ pub(super) const PAGE: &[&[u8]] = &[
 
 /// Nowhere, whatever they stand in.
 pub(crate) const FORBIDDEN_KEYS: &[&[u8]] = &[
+    b"3DD",
     b"AA",
     b"AF",
     b"Collection",
@@ -72,6 +73,7 @@ pub(crate) const FORBIDDEN_KEYS: &[&[u8]] = &[
     b"Movie",
     b"NeedsRendering",
     b"OPI",
+    b"OnInstantiate",
     b"OpenAction",
     b"PA",
     b"PS",

@@ -242,6 +242,7 @@ fn string(text: &[u8]) -> Object {
 
 /// Hides what a stream spells: one more filter, which every reader has (7.4.2).
 fn in_hexadecimal(dict: &mut Dictionary, content: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let listed = |value: Option<Object>| match value {
         Some(Object::Array(items)) => items,
         Some(value) => vec![value],
@@ -255,7 +256,7 @@ fn in_hexadecimal(dict: &mut Dictionary, content: &[u8]) -> Vec<u8> {
     }
     let mut written = Vec::with_capacity(content.len() * 2 + 1);
     for byte in content {
-        written.extend(format!("{byte:02X}").into_bytes());
+        written.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
     written.push(b'>');
     written

@@ -264,7 +264,9 @@ fn refers_inside(lower: &str) -> bool {
         // A word that only contains these letters.
         let Some(inner) = rest.strip_prefix('(') else { return true };
         let Some((inner, _)) = inner.split_once(')') else { return false };
-        is_fragment(inner.trim().trim_matches(['"', '\'']).trim())
+        let inner = inner.trim();
+        let quoted = ['"', '\''].iter().find_map(|&quote| inner.strip_prefix(quote)?.strip_suffix(quote));
+        is_fragment(quoted.unwrap_or(inner).trim())
     })
 }
 
@@ -307,6 +309,8 @@ mod tests {
             "image-set('a.png' 1x)",
             "red;behavior:x",
             "url(\"#a\"),url(b)",
+            "url('#a)",
+            "url(#a')",
         ] {
             assert!(!is_allowed_value(value), "{value}");
         }

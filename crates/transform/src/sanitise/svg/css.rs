@@ -30,7 +30,8 @@ pub(super) fn declarations(text: &str) -> String {
     let kept = text.split(';').filter_map(|declaration| {
         let (name, value) = declaration.split_once(':')?;
         let (name, value) = (name.trim(), value.trim());
-        (is_allowed_property(name) && !value.is_empty() && is_allowed_value(value)).then(|| format!("{name}:{value}"))
+        let is_allowed = is_allowed_property(name) && !value.is_empty() && is_allowed_value(value) && is_closed(value);
+        is_allowed.then(|| format!("{name}:{value}"))
     });
     kept.collect::<Vec<_>>().join(";")
 }
@@ -70,7 +71,26 @@ fn behind_at_rule(text: &str) -> &str {
 
 fn is_allowed_selector(selector: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_-.#*,>+~:()[]=\"'|^$".contains(c);
-    !selector.is_empty() && selector.chars().all(plain)
+    let is_plain = !selector.is_empty() && selector.chars().all(plain);
+    is_plain && is_allowed_value(selector) && !selector.to_ascii_lowercase().contains("url(") && is_closed(selector)
+}
+
+/// Whether its quotes and brackets are closed. What follows an open one would mean something else than was looked at: a
+/// selector could become a property that leads elsewhere.
+fn is_closed(text: &str) -> bool {
+    let (mut quote, mut brackets) = (None, Vec::new());
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(_), '\n' | '\r') => return false,
+            (Some(mark), c) if c == mark => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(') => brackets.push(')'),
+            (None, '[') => brackets.push(']'),
+            (None, ')' | ']') if brackets.pop() != Some(c) => return false,
+            _ => {}
+        }
+    }
+    quote.is_none() && brackets.is_empty()
 }
 
 #[cfg(test)]
@@ -86,6 +106,15 @@ mod tests {
         assert_eq!(sheet("<!-- .a{fill:red} -->"), ".a{fill:red}\n");
         assert_eq!(sheet(".a{fill:red"), "");
         assert_eq!(declarations("fill:red;;on:1; -moz-binding:url(x);font-family:'A b'"), "fill:red;font-family:'A b'");
+    }
+
+    #[test]
+    fn a_selector_does_not_become_a_property() {
+        let text = "svg{fill:'x}q{fill:red}background:image-set('http:example.org#{fill:a' 1x);stroke:red}";
+        assert_eq!(sheet(text), "q{fill:red}\n");
+        let text = "svg{fill:(}filter:url(http:example.org#{fill:a);stroke:red}a[x=\"{fill:red}b{fill:url(#a') x')}";
+        assert_eq!(sheet(text), "");
+        assert_eq!(sheet("a[b='c']:not(.d){font-family:'x (y'}"), "a[b='c']:not(.d){font-family:'x (y'}\n");
     }
 
     #[test]
