@@ -64,12 +64,14 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
         return named(program);
     }
     if let Some(active) = text::sniff_active(&head) {
-        if active == "text/xml"
-            && let Text::Active(name, at) = text::read(object)?
-        {
-            return Ok(Detected { why: Some(stands(at)), ..named(name)? });
+        if active != "text/xml" {
+            return named(active);
         }
-        return named(active);
+        return match text::read(object)? {
+            Text::Plain => named(active),
+            Text::Active(name, at) => Ok(Detected { why: Some(stands(at)), ..named(name)? }),
+            Text::Binary(why) => Ok(Detected { why: Some(why), ..named("application/octet-stream")? }),
+        };
     }
     if zip::begins(&head) {
         return named(zip::subtype(object)?);
@@ -117,16 +119,31 @@ pub(crate) fn detect_image(head: &[u8]) -> Option<&'static str> {
     infer_but_ole(head)
 }
 
-/// Types whose signature is two or three letters, with which a text may begin as well; the rest of them is binary.
+/// Types whose signature is a few letters or digits, with which a text may begin as well ("MAC address", "0707 123",
+/// "true", "SQLite"); the rest of them is binary.
 fn is_short(name: &str) -> bool {
     matches!(
         name,
-        "image/bmp"
-            | "image/gif"
-            | "audio/mpeg"
+        "application/vnd.sqlite3"
             | "application/x-bzip2"
+            | "application/x-cpio"
+            | "application/x-dwg"
+            | "application/x-lzip"
             | "application/x-shockwave-flash"
+            | "application/x-zoo"
+            | "audio/mpeg"
+            | "audio/x-ape"
+            | "audio/x-dsf"
+            | "audio/x-musepack"
+            | "font/ttf"
+            | "image/bmp"
+            | "image/gif"
+            | "image/vnd.dwg"
+            | "image/vnd.ms-dds"
+            | "model/x-vox"
             | "video/x-flv"
+            | "video/x-mtv"
+            | "video/x-sgi-movie"
     )
 }
 

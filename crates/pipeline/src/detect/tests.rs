@@ -101,6 +101,10 @@ fn why_bytes_are_no_text() {
         assert!(!detected.is_plain_text);
         assert_eq!(detected.why.as_deref(), Some(why));
     }
+    let xml = [b"<?xml version='1.0'?><note>", &vec![b' '; 600][..], b"\0</note>"].concat();
+    let xml = detect(&spooled(&xml)).unwrap();
+    assert_eq!(xml.media_type.as_str(), "application/octet-stream");
+    assert_eq!(xml.why.as_deref(), Some("there is a NUL at byte 627"));
     let active = detect(&spooled(&[&vec![b'x'; 300_000][..], b" <script>"].concat())).unwrap();
     assert_eq!(active.why.as_deref(), Some("what makes it so stands at byte 300001"));
 }
@@ -122,7 +126,20 @@ fn the_element_that_comes_first_decides() {
 
 #[test]
 fn letters_that_text_begins_with_as_well() {
-    for text in ["BMW is a maker of cars", "GIFts for all", "ID3 is a tag", "FLV is a format", "CWS and FWS"] {
+    for text in [
+        "BMW is a maker of cars",
+        "GIFts for all",
+        "ID3 is a tag",
+        "FLV is a format",
+        "CWS and FWS",
+        "MAC address,name\n02:00:5e:10:00:01,printer",
+        "0707 123456 is a number to call",
+        "070701 to 070731",
+        "MOVIES of the year",
+        "SQLite is a database",
+        "AC10 is a room",
+        "true",
+    ] {
         assert_eq!(name(text.as_bytes()), "text/plain", "{text}");
     }
 }
