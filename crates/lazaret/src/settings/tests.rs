@@ -259,6 +259,8 @@ fn contradictions_in_a_policy_are_said() {
         (png, "re-encode", "variants = { thumb = 16385 }", "variants.thumb"),
         (png, "re-encode", "variants = { web = 1600 }\nresize_to = 1024", "variants.web"),
         (png, "re-encode", "max_pixels = 200000000", "max_pixels"),
+        (png, "re-encode", "max_size = \"65MiB\"", "max_size"),
+        ("\"application/pdf\"", "sanitise", "max_size = \"65MiB\"", "max_size"),
     ] {
         let message = error(&policy(types, action, rest), &[]);
         assert!(message.starts_with(&format!("settings: policy[0].{key}: ")), "{action} {rest}: {message}");

@@ -94,7 +94,7 @@ pub(super) fn image_plan(format: ImageFormat, limits: ImageLimits, output: &Imag
         animation: animation(output, wanted),
         pages: output.pages,
         colour: output.colour,
-        draw_side: output.max_side.unwrap_or(DRAW_SIDE),
+        draw_side: output.max_side.unwrap_or(DRAW_SIDE).min(limits.max_side),
     };
     let encode = Encode {
         input_bytes: 0,

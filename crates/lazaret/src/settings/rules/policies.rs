@@ -40,6 +40,7 @@ pub(super) fn check(settings: &Settings) -> Outcome {
         )?;
         scanners(settings, policy, &key)?;
         types(policy, &key)?;
+        input(settings, policy, &key)?;
         match (policy.action, policy.first_image_key()) {
             (Action::ReEncode, _) => images(settings, policy, &key)?,
             (Action::Sanitise | Action::AsIs | Action::Reject, Some(unused)) => {
@@ -87,6 +88,17 @@ fn types(policy: &Policy, key: &impl Fn(&str) -> String) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// What is let in fits into the jail.
+fn input(settings: &Settings, policy: &Policy, key: &impl Fn(&str) -> String) -> Outcome {
+    let is_made_anew = matches!(policy.action, Action::ReEncode | Action::Sanitise);
+    let (most, room) = (policy.max_size, settings.sandbox.max_input);
+    ensure(
+        !is_made_anew || most.is_none_or(|size| size <= room),
+        key("max_size"),
+        format!("more than sandbox.max_input of {room} is never made anew: lower this one or raise that one"),
+    )
 }
 
 fn images(settings: &Settings, policy: &Policy, key: &impl Fn(&str) -> String) -> Outcome {
