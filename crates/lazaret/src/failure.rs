@@ -202,7 +202,7 @@ const SPOOL: &str = "make room, or set worker.spool_dir to a folder on a disk wi
 
 /// What to do where the jailed program is missing.
 pub(crate) const TRANSFORM: &str =
-    "build or install lazaret-transform beside lazaret (cargo build --bin lazaret-transform)";
+    "build or install lazaret-transform beside lazaret (cargo xtask build), or set sandbox.program";
 
 /// Whether a port is taken.
 pub(crate) fn is_taken(error: &io::Error) -> bool {
