@@ -334,7 +334,8 @@ refusals! {
     Unparsable = 6;
     /// A document that is encrypted.
     Encrypted = 7;
-    /// An artefact that is not what was announced, from the process that verifies.
+    /// An artefact that is not what was announced, from the process that verifies; or none, from one that encodes and
+    /// could not. Nothing against the input.
     Unverified = 8;
 }
 

@@ -27,9 +27,15 @@ pub(crate) fn decode_failed(why: impl fmt::Display) -> Failure {
     Failure::new(RefusalCode::DecodeFailed, why)
 }
 
-/// An encoder's error that is not for want of room.
+/// An encoder's error that is not for want of room. The pixels were read: it is not the uploader's to mend, and the
+/// object is held.
 pub(crate) fn encode_failed(format: &str, why: impl fmt::Display) -> Failure {
-    decode_failed(format_args!("cannot be encoded as {format}: {why}"))
+    Failure::new(RefusalCode::Unverified, format_args!("cannot be encoded as {format}: {why}"))
+}
+
+/// The image is larger than its new format can say.
+pub(crate) fn side_too_long(format: &str, most: u32) -> Failure {
+    Failure::new(RefusalCode::OutputLimit, format_args!("a {format} has sides of at most {most} pixels"))
 }
 
 /// The output has no room for what comes.

@@ -12,7 +12,7 @@ use super::{
     output::Output,
     raster::Raster,
 };
-use crate::failure::{Failure, encode_failed};
+use crate::failure::{Failure, encode_failed, side_too_long};
 
 /// Encodes a still image.
 pub(crate) fn still(image: &Raster<'_>, attempt: u8, room: &mut [u8]) -> Result<usize, Failure> {
@@ -132,7 +132,7 @@ fn hundredths(delay: (u32, u32)) -> u16 {
 }
 
 fn short(pixels: u32) -> Result<u16, Failure> {
-    u16::try_from(pixels).map_err(|_| encode_failed("GIF", "a side has at most 65535 pixels"))
+    u16::try_from(pixels).map_err(|_| side_too_long("GIF", u16::MAX.into()))
 }
 
 fn failed(error: EncodingError) -> Failure {

@@ -8,7 +8,7 @@ use super::{
     Settings,
     raster::{Channels, Raster},
 };
-use crate::failure::{Failure, encode_failed, output_full};
+use crate::failure::{Failure, encode_failed, output_full, side_too_long};
 
 /// What libjpeg can code (`JPEG_MAX_DIMENSION` in its `jmorecfg.h`).
 const MAX_SIDE: u32 = 65_500;
@@ -28,7 +28,7 @@ pub(crate) fn still(
 ) -> Result<usize, Failure> {
     let failed = |error: &dyn Display| encode_failed("JPEG", error);
     if image.width.max(image.height) > MAX_SIDE {
-        return Err(failed(&format_args!("a side has at most {MAX_SIDE} pixels")));
+        return Err(side_too_long("JPEG", MAX_SIDE));
     }
     let image = image.flatten(settings.background);
     let image = if settings.profile.is_some() { image.into_colour() } else { image };

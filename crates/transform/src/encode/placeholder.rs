@@ -6,7 +6,7 @@ use super::{
     raster::Raster,
     resize::{Care, fit, resize},
 };
-use crate::failure::{Failure, decode_failed};
+use crate::failure::{Failure, encode_failed};
 
 /// More pixels are slow and say nothing more (<https://evanw.github.io/thumbhash/>).
 const MAX_SIDE: u32 = 100;
@@ -15,9 +15,9 @@ const MAX_SIDE: u32 = 100;
 pub(crate) fn thumbhash(image: &Raster<'_>) -> Result<List<u8, MAX_THUMBHASH>, Failure> {
     let (width, height) = fit(image.width, image.height, MAX_SIDE);
     let small = resize(image, (width, height), Care::Rough)?.into_rgba();
-    let side = |pixels: u32| usize::try_from(pixels).map_err(decode_failed);
+    let side = |pixels: u32| usize::try_from(pixels).map_err(|error| encode_failed("ThumbHash", error));
     let hash = thumbhash::rgba_to_thumb_hash(side(width)?, side(height)?, &small.samples);
-    List::of(hash).ok_or_else(|| decode_failed("its ThumbHash is longer than one is"))
+    List::of(hash).ok_or_else(|| encode_failed("ThumbHash", "it is longer than one is"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use fast_image_resize::{
 };
 
 use super::raster::{Channels, Raster};
-use crate::failure::{Failure, decode_failed};
+use crate::failure::{Failure, encode_failed};
 
 /// The size of an image whose longest side is at most `side`: its own or smaller, of the same shape, never empty.
 pub(crate) fn fit(width: u32, height: u32, side: u32) -> (u32, u32) {
@@ -38,7 +38,7 @@ pub(crate) fn resize<'a>(image: &'a Raster<'_>, size: (u32, u32), care: Care) ->
     if size == (image.width, image.height) {
         return Ok(image.view());
     }
-    let failed = |error: &dyn std::fmt::Display| decode_failed(format_args!("cannot be resized: {error}"));
+    let failed = |error: &dyn std::fmt::Display| encode_failed("a smaller image", error);
     let algorithm = match care {
         Care::Fine => ResizeAlg::Convolution(FilterType::Lanczos3),
         Care::Rough => ResizeAlg::SuperSampling(FilterType::Box, 2),

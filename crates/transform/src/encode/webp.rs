@@ -10,7 +10,7 @@ use super::{
     output::Output,
     raster::{Channels, Raster},
 };
-use crate::failure::{Failure, encode_failed, output_full};
+use crate::failure::{Failure, encode_failed, output_full, side_too_long};
 
 /// The longest side that VP8 can code (RFC 6386, section 9.1).
 const MAX_SIDE: u32 = 16_383;
@@ -119,7 +119,7 @@ fn encode(
     look: Look,
 ) -> Result<WebPMemory, Failure> {
     if image.width.max(image.height) > MAX_SIDE {
-        return Err(encode_failed("WebP", format_args!("a side has at most {MAX_SIDE} pixels")));
+        return Err(side_too_long("WebP", MAX_SIDE));
     }
     let mut config = WebPConfig::new().map_err(|()| encode_failed("WebP", "libwebp has no default settings"))?;
     config.lossless = look.lossless.into();
@@ -199,7 +199,7 @@ fn split_chunk<'a>(rest: &mut &'a [u8]) -> Option<Chunk<'a>> {
 /// Writes what stands before the pixels of an extended file.
 fn begin(output: &mut Output<'_>, flags: u8, size: (u32, u32), profile: Option<&[u8]>) -> Result<(), Failure> {
     if size.0.max(size.1) > MAX_SIDE {
-        return Err(encode_failed("WebP", format_args!("a side has at most {MAX_SIDE} pixels")));
+        return Err(side_too_long("WebP", MAX_SIDE));
     }
     output.append(b"RIFF\0\0\0\0WEBP")?;
     let header = [&[flags, 0, 0, 0][..], &u24(size.0 - 1), &u24(size.1 - 1)].concat();

@@ -69,6 +69,7 @@ fn is_drawn(document: &Document, value: &Object) -> bool {
     };
     match value {
         Some(Object::Stream(stream)) => is(&stream.dict, b"Subtype", &[b"Image", b"Form"]),
+        Some(Object::Dictionary(dict)) if dict.has(b"S") || dict.has(b"F") => false,
         Some(Object::Dictionary(dict)) => is(dict, b"Type", &[b"Font", b"ExtGState", b"Pattern"]),
         _ => false,
     }

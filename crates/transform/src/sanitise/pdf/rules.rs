@@ -217,6 +217,8 @@ impl Source {
             Object::Stream(stream) => {
                 matches!(self.name(&stream.dict, b"Subtype")?, Some(b"Image" | b"Form"))
             }
+            // None of them is an action or leads to a file.
+            Object::Dictionary(dict) if dict.has(b"S") || dict.has(b"F") => false,
             Object::Dictionary(dict) => matches!(self.name(dict, b"Type")?, Some(b"Font" | b"ExtGState" | b"Pattern")),
             _ => false,
         })
