@@ -86,7 +86,8 @@ async fn a_drawing_comes_out_as_markup_or_as_pixels() {
         panic!("it is not drawn");
     };
     let image = done.object.image.unwrap();
-    assert_eq!((done.object.media_type.as_str(), image.width, image.height), ("image/png", 40, 20));
+    // Drawn at the size that drawings have where a policy names none.
+    assert_eq!((done.object.media_type.as_str(), image.width, image.height), ("image/png", 1024, 512));
 }
 
 #[tokio::test]

@@ -37,6 +37,10 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
         ColorSpace::CMYK | ColorSpace::YCCK => (Layout::Rgb, stored),
         other => return Err(decode_failed(format_args!("a JPEG of {other:?} pixels is not supported"))),
     };
+    if stored == ColorSpace::CMYK && !segments.is_even {
+        // zune-jpeg 0.5 decodes these to garbage without an error.
+        return Err(decode_failed("a CMYK JPEG with inks of different resolutions is not supported"));
+    }
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
     let profile = decoder.icc_profile();
     let orientation = orientation(decoder.exif().map(Vec::as_slice));

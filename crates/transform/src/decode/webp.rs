@@ -12,7 +12,7 @@ use lazaret_sandbox::{
 
 use super::{
     colour::Colours,
-    riff,
+    riff::{self, Chunk},
     still::{Still, orientation},
 };
 use crate::failure::{Failure, check_size, decode_failed};
@@ -26,6 +26,7 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     let mut decoder = WebPDecoder::new(Cursor::new(&input[..len])).map_err(decode_failed)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, &task.limits)?;
+    check_lossy(&chunks, (width, height))?;
     let profile = chunks.iter().find(|chunk| chunk.kind == b"ICCP").map(|chunk| chunk.payload);
     let layout = layout(&decoder);
     let colours = Colours::embedded(profile, layout, task.colour);
@@ -35,6 +36,21 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     let exif = chunks.iter().find(|chunk| chunk.kind == b"EXIF").map(|chunk| chunk.payload);
     Still { width, height, layout, orientation: orientation(exif), colours: &colours }
         .write(output, |pixels| decoder.read_image(pixels).map_err(decode_failed))
+}
+
+/// Whether lossy pixels are as large as the file says, before the decoder makes room for them (RFC 6386, section 9.1).
+fn check_lossy(chunks: &[Chunk<'_>], size: (u32, u32)) -> Result<(), Failure> {
+    let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+    let is_of_size = |chunk: &Chunk<'_>| match *chunk.payload {
+        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] => (side(w0, w1), side(h0, h1)) == size,
+        // Without its start code it does not decode.
+        _ => true,
+    };
+    if chunks.iter().filter(|chunk| chunk.kind == b"VP8 ").all(is_of_size) {
+        Ok(())
+    } else {
+        Err(decode_failed("a WebP whose pixels are not as large as it says"))
+    }
 }
 
 fn layout(decoder: &WebPReader<'_>) -> Layout {

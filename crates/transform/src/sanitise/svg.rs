@@ -54,8 +54,8 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, Failure> {
     Ok(document)
 }
 
-/// The parser goes down with the elements: they are counted before it does. Where this counts wrong, for instance in
-/// a comment, it counts too many.
+/// Counts elements within each other before anything is parsed. Brackets in comments and values mislead it: what it does
+/// not see is refused by those who walk down what was parsed, `unfold` and the writer.
 fn check_depth(text: &str) -> Result<(), Failure> {
     let mut depth = 0_usize;
     for tag in text.split('<').skip(1) {

@@ -218,7 +218,8 @@ def gif(cases):
         frame(place, 30, delay=10, dispose=3, transparent=250),
         frame(patch, 60, delay=10, transparent=250),
     ]
-    add("begins-with-a-part", begins, loop=0, palette=colours, animated=True, judges=("vips",))
+    # Where no frame has drawn, browsers show nothing, libvips the background colour of a table that is not kept.
+    add("begins-with-a-part", begins, loop=0, palette=colours, animated=True, judges=())
 
 
 def webp(cases):
@@ -249,8 +250,8 @@ def bmp(cases):
     """By Pillow, and by hand what it does not write."""
     photo = Image.fromarray(scene.photo(WIDTH, HEIGHT))
 
-    def add(name, data):
-        cases.add(f"bmp/{name}", "image/bmp", data, "exact", ("pillow",))
+    def add(name, data, kind="exact"):
+        cases.add(f"bmp/{name}", "image/bmp", data, kind, ("pillow",))
 
     add("rgb", saved(photo, "BMP"))
     add("grey", saved(photo.convert("L"), "BMP"))
@@ -260,7 +261,7 @@ def bmp(cases):
     add("top-down", raw.bmp(WIDTH, HEIGHT, 24, 0, raw.bmp_rows(pixels[::-1, :, ::-1]), top_down=True))
     five = (pixels[..., 0].astype("<u2") >> 3 << 11) | (pixels[..., 1].astype("<u2") >> 2 << 5) | (pixels[..., 2] >> 3)
     masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
-    add("rgb-565", raw.bmp(WIDTH, HEIGHT, 16, 3, raw.bmp_rows(five.astype("<u2")), masks=masks))
+    add("rgb-565", raw.bmp(WIDTH, HEIGHT, 16, 3, raw.bmp_rows(five.astype("<u2")), masks=masks), "rounded")
     four = np.dstack([pixels[..., ::-1], np.zeros((HEIGHT, WIDTH), np.uint8)])
     add("rgbx-32", raw.bmp(WIDTH, HEIGHT, 32, 0, raw.bmp_rows(four)))
     clear = np.dstack([pixels[..., ::-1], scene.alpha(WIDTH, HEIGHT)])

@@ -11,6 +11,8 @@ pub(crate) struct Segments {
     pub(crate) coding: u8,
     /// How many components its pixels have.
     pub(crate) components: u8,
+    /// Whether all components have as many samples.
+    pub(crate) is_even: bool,
     /// How many scans there are.
     pub(crate) scans: u32,
     /// Bytes between the markers of scans, their coded data.
@@ -42,6 +44,7 @@ impl Segments {
             precision: 0,
             coding: 0,
             components: 0,
+            is_even: true,
             scans: 0,
             coded: 0,
             carries_metadata: false,
@@ -64,6 +67,10 @@ impl Segments {
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     let another = frame.replace((marker, read_frame(payload)?));
                     another.map_or(Ok(()), |_| Err("a JPEG has one frame"))?;
+                    // Of each component its name, its samples and its table.
+                    let mut samples = payload.get(6..).unwrap_or_default().chunks_exact(3).map(|component| component[1]);
+                    let first = samples.next();
+                    found.is_even = samples.all(|other| Some(other) == first);
                 }
                 0xda => {
                     frame.ok_or("a JPEG's scan follows its frame header")?;

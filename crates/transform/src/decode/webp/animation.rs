@@ -12,7 +12,7 @@ use lazaret_sandbox::{
     picture::{self, Blend, Canvas, Dispose, Layout, PictureWriter},
 };
 
-use super::layout;
+use super::{check_lossy, layout};
 use crate::{
     decode::{
         colour::Colours,
@@ -94,6 +94,7 @@ impl<'a> Stored<'a> {
         room: impl FnOnce(&picture::Frame) -> Result<&'r mut [u8], Failure>,
         colours: &Colours,
     ) -> Result<picture::Frame, Failure> {
+        check_lossy(&self.chunks, (self.frame.width, self.frame.height))?;
         let file = self.file()?;
         let mut decoder = WebPDecoder::new(Cursor::new(file.as_slice())).map_err(decode_failed)?;
         if decoder.is_animated() || decoder.dimensions() != (self.frame.width, self.frame.height) {

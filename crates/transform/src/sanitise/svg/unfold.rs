@@ -16,8 +16,12 @@ const MAX_ELEMENTS: u64 = 200_000;
 
 /// Refuses documents that unfold to too many elements, or without end.
 pub(super) fn check(document: &Document<'_>) -> Result<(), Failure> {
-    let elements = document.descendants().filter(Node::is_element);
-    let by_id = elements.filter_map(|node| Some((node.attribute("id")?, node))).collect();
+    let mut by_id = HashMap::new();
+    for node in document.descendants().filter(Node::is_element) {
+        if let Some(id) = node.attribute("id") {
+            by_id.entry(id).or_insert([node; 2])[1] = node;
+        }
+    }
     let count = Unfolding { by_id, known: HashMap::new() }.count(document.root_element(), 0)?;
     if count > MAX_ELEMENTS {
         return Err(unparsable(format_args!("its references unfold to more than {MAX_ELEMENTS} elements")));
@@ -26,7 +30,8 @@ pub(super) fn check(document: &Document<'_>) -> Result<(), Failure> {
 }
 
 struct Unfolding<'a, 'input> {
-    by_id: HashMap<&'a str, Node<'a, 'input>>,
+    /// The first element of this name, which browsers take, and the last, which `usvg` takes.
+    by_id: HashMap<&'a str, [Node<'a, 'input>; 2]>,
     /// What an element unfolds to; `None` while that is being counted.
     known: HashMap<NodeId, Option<u64>>,
 }
@@ -49,11 +54,13 @@ impl<'a, 'input> Unfolding<'a, 'input> {
         }
         if node.tag_name().name() == "use" && node.tag_name().namespace() == Some(SVG) {
             let reference = node.attribute("href").or_else(|| node.attribute((XLINK, "href")));
-            let target =
+            let targets =
                 reference.and_then(|it| it.trim().strip_prefix('#')).and_then(|id| self.by_id.get(id).copied());
-            if let Some(target) = target {
-                count = count.saturating_add(self.count(target, depth + 1)?);
+            let mut most = 0;
+            for target in targets.into_iter().flatten() {
+                most = self.count(target, depth + 1)?.max(most);
             }
+            count = count.saturating_add(most);
         }
         self.known.insert(node.id(), Some(count));
         Ok(count)
