@@ -72,7 +72,18 @@ fn is_default(signal: i32) -> bool {
     }
 }
 
-/// Does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel.
+/// Does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel, and glibc's
+/// `qsort`, which C libraries call, asks how much memory there is before it sorts more than a kilobyte.
 pub(super) fn warm_up() {
     std::hint::black_box(RandomState::new().hash_one(0_u8));
+    let mut numbers = [0_u32; 1024];
+    // SAFETY: the array has this many elements of this size, and `compare` reads one at each place it is given.
+    unsafe { libc::qsort(numbers.as_mut_ptr().cast(), numbers.len(), size_of::<u32>(), Some(compare)) };
+    std::hint::black_box(numbers);
+}
+
+extern "C" fn compare(a: *const libc::c_void, b: *const libc::c_void) -> libc::c_int {
+    // SAFETY: `qsort` gives places of elements of the array above.
+    let (a, b) = unsafe { (*a.cast::<u32>(), *b.cast::<u32>()) };
+    a.cmp(&b) as libc::c_int
 }

@@ -77,7 +77,9 @@ fn judge(
 ) {
     let TransformOutcome::Done(done) = outcome else {
         // Right or refused, never garbage: half of all decoders get these wrong.
-        let may_be_refused = case.name.contains("baseline, scans 3") || case.name.ends_with("several scans") || case.name == "jpeg/cmyk 420, one scan";
+        let may_be_refused = case.name.contains("baseline, scans 3")
+            || case.name.ends_with("several scans")
+            || case.name == "jpeg/cmyk 420, one scan";
         let wanted = if format.is_none() { "default" } else { "png" };
         let outcome = line::in_short(outcome);
         return report.row(&[&case.name, wanted, &outcome], (!may_be_refused).then(|| outcome.clone()));
@@ -125,7 +127,8 @@ fn allowed(case: &Case, became: &str) -> (f64, f64, u32) {
         (Kind::Near, true) if case.name.starts_with("avif") => (30.0, 4.5, 1),
         (Kind::Near, true) => (38.0, 1.0, 0),
         (Kind::Colour, true) => (40.0, 1.0, 1),
-        (_, false) => (27.0, 5.0, 4),
+        // At quality 85 and half the colour resolution, Pillow's own encoders leave 29 to 30 dB of these pictures.
+        (_, false) => (25.0, 10.0, 4),
     }
 }
 

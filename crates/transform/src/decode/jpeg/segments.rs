@@ -68,7 +68,8 @@ impl Segments {
                     let another = frame.replace((marker, read_frame(payload)?));
                     another.map_or(Ok(()), |_| Err("a JPEG has one frame"))?;
                     // Of each component its name, its samples and its table.
-                    let mut samples = payload.get(6..).unwrap_or_default().chunks_exact(3).map(|component| component[1]);
+                    let mut samples =
+                        payload.get(6..).unwrap_or_default().chunks_exact(3).map(|component| component[1]);
                     let first = samples.next();
                     found.is_even = samples.all(|other| Some(other) == first);
                 }
