@@ -111,14 +111,14 @@ def pngs(photo, clear):
 
 
 def gifs():
-    """The width is "/*": GIF89a/*…*/=1;alert(…)."""
+    """The width is "/*": GIF89a/*…*/=1;alert(…). A width stays what it is; what would close the comment must not."""
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     spelling = (b"*/" + CALL + SCRIPT).ljust(192, b" ")
     colours = [tuple(spelling[i : i + 3]) for i in range(0, 192, 3)]
     comment = b"\x21\xfe" + bytes([len(CALL)]) + CALL + b"\0" + b"\x21\xff\x0bXMP DataXMP" + bytes([len(SCRIPT)]) + SCRIPT + b"\0"
     image = raw.gif(0x2A2F, 8, [{"indices": grey}], palette=colours)
     data = image[: 13 + 192] + comment + image[13 + 192 : -1] + b"\x3b*/" + CALL + SCRIPT
-    yield "gif that is a script", "image/gif", data, [CALL, SCRIPT, b"*/=1;", b"XMP Data", b"GIF89a/*"]
+    yield "gif that is a script", "image/gif", data, [CALL, SCRIPT, b"*/=1;", b"XMP Data"]
     moving = raw.gif(8, 8, [{"indices": grey, "delay": 9}, {"indices": grey[::-1], "palette": colours}], loop=0, palette=colours)
     yield "moving gif whose palettes spell", "image/gif", moving, [CALL, SCRIPT]
     text = np.frombuffer(SCRIPT, np.uint8).reshape(1, -1)
