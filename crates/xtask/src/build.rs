@@ -32,7 +32,7 @@ pub(crate) fn programs(workspace: &Workspace, release: bool, targets: &[&str]) -
     Ok(())
 }
 
-/// The jailed program, linked statically: it starts in half the time, maps no library that hostile bytes could find
+/// The jailed program, linked statically: it starts sooner, maps no library that hostile bytes could find
 /// their way about in, and everything it needs of the system is done once its jail is complete. It lies where cargo puts
 /// programs, until cargo makes an ordinary one, and for the tests in a folder of its own, whose path is answered.
 pub(crate) fn jailed(workspace: &Workspace, release: bool) -> Result<PathBuf> {
