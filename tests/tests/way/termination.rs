@@ -57,7 +57,7 @@ async fn given_back(bus: Bus) -> Result<()> {
     eprintln!("ended {took:?} after SIGTERM");
     assert!(status.success(), "{status}");
     assert!(took >= DRAIN, "the scans had {took:?} to end");
-    scene.nothing_is_left()?;
+    scene.nothing_is_left().await?;
     for one in &scene.expected {
         let shown = scene.station.show(&one.created.upload_id)?;
         if one.fate == Fate::ReEncoded && shown.is_settled() {
@@ -85,7 +85,7 @@ async fn finished(bus: Bus) -> Result<()> {
     scene.gate.open();
     let status = scene.worker.ended(SETTLED_WITHIN).await?;
     assert!(status.success(), "{status}");
-    scene.nothing_is_left()?;
+    scene.nothing_is_left().await?;
     oracle::holds(&scene.station, &scene.expected).await
 }
 
@@ -139,8 +139,10 @@ impl Scene {
         Ok(Self { station, gate, worker, children, expected })
     }
 
-    fn nothing_is_left(&self) -> Result<()> {
-        ensure!(!self.children.iter().any(|child| child.exists()), "{:?}", self.children);
+    async fn nothing_is_left(&self) -> Result<()> {
+        // The kernel ends them with the worker, those in reserve too; that takes it a moment.
+        let gone = async || Ok(!self.children.iter().any(|child| child.exists()));
+        until_true("the worker's children are gone", SETTLED_WITHIN, gone).await?;
         let left = fs::read_dir(self.station.folder.path().join("spool"))?.count();
         ensure!(left == 0, "{left} files are left in the spool");
         Ok(())

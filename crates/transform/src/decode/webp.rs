@@ -40,9 +40,9 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
 
 /// Whether lossy pixels are as large as the file says, before the decoder makes room for them (RFC 6386, section 9.1).
 fn check_lossy(chunks: &[Chunk<'_>], size: (u32, u32)) -> Result<(), Failure> {
-    let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+    let pixels = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
     let is_of_size = |chunk: &Chunk<'_>| match *chunk.payload {
-        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] => (side(w0, w1), side(h0, h1)) == size,
+        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] => (pixels(w0, w1), pixels(h0, h1)) == size,
         // Without its start code it does not decode.
         _ => true,
     };
