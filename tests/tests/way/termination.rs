@@ -130,9 +130,11 @@ impl Scene {
         until_true("all scans wait", SETTLED_WITHIN, async || Ok(gate.waiting() >= IN_FLIGHT)).await?;
         let upload = large_image()?;
         let created = station.submit(&upload).await?;
-        let children = until("a jail is at work", SETTLED_WITHIN, async || {
+        let all = f64::from(u32::try_from(IN_FLIGHT + 1)?);
+        let children = until("the image is at work and has a jail", SETTLED_WITHIN, async || {
             let children = worker.children()?;
-            Ok((!children.is_empty()).then_some(children))
+            let taken = station.metrics().await?.sum("lazaret_in_flight", &[])? >= all;
+            Ok((taken && !children.is_empty()).then_some(children))
         })
         .await?;
         expected.push(Expected { created, upload, fate: Fate::ReEncoded });
