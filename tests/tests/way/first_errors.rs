@@ -166,7 +166,9 @@ async fn a_spool_that_cannot_be_written() -> Result<()> {
 async fn a_full_spool() -> Result<()> {
     let mut station = Station::new().await?;
     // The limit counts for the memory of jailed processes, too.
-    station.set("sandbox.max_output", "4MiB");
+    for room in ["sandbox.max_input", "sandbox.max_picture", "sandbox.max_output"] {
+        station.set(room, "4MiB");
+    }
     let upload = Upload::new("long.txt", "text/plain", "no room for this line\n".repeat(LINES));
     let created = station.submit(&upload).await?;
     let mut limited = Command::new("env");
