@@ -1,98 +1,166 @@
 //! The structure of a JPEG (ITU-T T.81, annex B), without decoding it.
 
+use std::ops::Range;
+
+use super::huffman::Table;
+
 /// What the segments of a JPEG say, from the start of image to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segments {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segments<'a> {
     pub(crate) width: u16,
     pub(crate) height: u16,
     /// Bits of a sample.
-    pub(crate) precision: u8,
+    precision: u8,
     /// The marker of the frame: how it is coded (T.81, table B.1).
-    pub(crate) coding: u8,
-    /// How many components its pixels have.
-    pub(crate) components: u8,
-    /// Whether all components have as many samples.
-    pub(crate) is_even: bool,
-    /// How many scans there are.
-    pub(crate) scans: u32,
-    /// Bytes between the markers of scans, their coded data.
-    pub(crate) coded: usize,
-    /// Whether there is a segment that no decoder of pixels needs: any application segment but JFIF, a comment.
-    pub(crate) carries_metadata: bool,
+    coding: u8,
+    components: Vec<Component>,
+    pub(super) scans: Vec<Scan>,
+    /// The tables of DC differences by their number, as the first scan finds them.
+    pub(super) differences: [Option<Table<'a>>; 4],
+    /// Whether there is an end marker.
+    is_ended: bool,
     /// Length from the start of image to behind its end.
-    pub(crate) len: usize,
+    pub(super) len: usize,
 }
 
-/// `"JFIF\0"`, version, density and an empty thumbnail.
-const JFIF_BYTES: usize = 14;
+/// A component of the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Component {
+    name: u8,
+    /// Blocks of a unit of all components, across and down.
+    pub(super) across: u8,
+    pub(super) down: u8,
+}
+
+/// A pass over the pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Of its components the place in the frame and the number of the table of DC differences.
+    pub(super) parts: Vec<(usize, u8)>,
+    /// First and last coefficient, and the bits of them (T.81, B.2.3): 0, 0 and 0 for whole DC differences.
+    pub(super) selection: [u8; 3],
+    /// Units between restart markers; 0 without any.
+    pub(super) interval: u16,
+    /// Restart markers.
+    pub(super) restarts: u64,
+    /// Where its coded data lies.
+    pub(super) coded: Range<usize>,
+}
 
 const BASELINE: u8 = 0xc0;
 const EXTENDED: u8 = 0xc1;
 const PROGRESSIVE: u8 = 0xc2;
+const TRUNCATED: &str = "a JPEG without an end is truncated";
 
-impl Segments {
-    /// Walks the segments. An image without its end marker is truncated.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+impl<'a> Segments<'a> {
+    /// Walks the segments. What ends without an end marker within its scan is no error here.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
         if !bytes.starts_with(&[0xff, 0xd8]) {
             return Err("a JPEG begins with its start marker");
         }
-        let mut at = 2;
-        let mut frame = None;
         let mut found = Self {
             width: 0,
             height: 0,
             precision: 0,
             coding: 0,
-            components: 0,
-            is_even: true,
-            scans: 0,
-            coded: 0,
-            carries_metadata: false,
-            len: 0,
+            components: Vec::new(),
+            scans: Vec::new(),
+            differences: [None; 4],
+            is_ended: false,
+            len: 2,
         };
-        loop {
-            let before = at;
-            let marker = next_marker(bytes, &mut at)?;
-            if found.scans > 0 {
-                found.coded += at - before;
-            }
-            if marker == 0xd9 {
-                break;
-            }
-            if matches!(marker, 0x01 | 0xd0..=0xd8) {
-                continue;
-            }
-            let payload = segment(bytes, &mut at)?;
+        let mut interval = 0;
+        while !found.is_ended && (found.scans.is_empty() || found.len < bytes.len()) {
+            let marker = next_marker(bytes, &mut found.len)?;
             match marker {
-                0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                    let another = frame.replace((marker, read_frame(payload)?));
-                    another.map_or(Ok(()), |_| Err("a JPEG has one frame"))?;
-                    // Of each component its name, its samples and its table.
-                    let mut samples =
-                        payload.get(6..).unwrap_or_default().chunks_exact(3).map(|component| component[1]);
-                    let first = samples.next();
-                    found.is_even = samples.all(|other| Some(other) == first);
+                0xd9 => found.is_ended = true,
+                0x01 | 0xd0..=0xd8 => {}
+                _ => {
+                    let payload = segment(bytes, &mut found.len)?;
+                    match marker {
+                        0xc4 => found.read_tables(payload)?,
+                        0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => found.read_frame(marker, payload)?,
+                        0xda => found.read_scan(interval, payload, bytes)?,
+                        0xdd => interval = read_interval(payload)?,
+                        _ => {}
+                    }
                 }
-                0xda => {
-                    frame.ok_or("a JPEG's scan follows its frame header")?;
-                    found.scans = found.scans.saturating_add(1);
-                }
-                0xe0 => found.carries_metadata |= !payload.starts_with(b"JFIF\0") || payload.len() != JFIF_BYTES,
-                0xe1..=0xfe => found.carries_metadata = true,
-                _ => {}
             }
         }
-        let (coding, [precision, h1, h0, w1, w0, components]) = frame.ok_or("a JPEG has a frame header")?;
-        if found.scans == 0 {
+        if found.components.is_empty() {
+            return Err("a JPEG has a frame header");
+        }
+        if found.scans.is_empty() {
             return Err("a JPEG has a scan");
         }
-        let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
-        Ok(Self { width, height, precision, coding, components, len: at, ..found })
+        Ok(found)
+    }
+
+    fn read_tables(&mut self, payload: &'a [u8]) -> Result<(), &'static str> {
+        for (number, table) in Table::read_all(payload)? {
+            table.check_sizes(number >= 0x10)?;
+            if let (true, Some(slot)) = (self.scans.is_empty(), self.differences.get_mut(usize::from(number))) {
+                *slot = Some(table);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_frame(&mut self, coding: u8, payload: &[u8]) -> Result<(), &'static str> {
+        let cut = "a JPEG frame header is cut short";
+        let (&[precision, h1, h0, w1, w0, count], components) = payload.split_first_chunk().ok_or(cut)?;
+        let components = components.as_chunks().0.get(..usize::from(count)).ok_or(cut)?;
+        if !self.components.is_empty() {
+            return Err("a JPEG has one frame");
+        }
+        (self.coding, self.precision) = (coding, precision);
+        (self.width, self.height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+        let component = |&[name, sampling, _]: &[u8; 3]| Component { name, across: sampling >> 4, down: sampling & 15 };
+        self.components = components.iter().map(component).collect();
+        if !matches!(self.components.len(), 1 | 3 | 4) {
+            return Err("a JPEG has one, three or four components");
+        }
+        if self.components.iter().any(|component| component.across == 0 || component.down == 0) {
+            return Err("a JPEG component without samples");
+        }
+        Ok(())
+    }
+
+    fn read_scan(&mut self, interval: u16, payload: &[u8], bytes: &[u8]) -> Result<(), &'static str> {
+        if self.components.is_empty() {
+            return Err("a JPEG's scan follows its frame header");
+        }
+        let cut = "a JPEG scan header is cut short";
+        let (&count, rest) = payload.split_first().ok_or(cut)?;
+        let (parts, selection) = rest.split_at_checked(usize::from(count) * 2).ok_or(cut)?;
+        let selection = *selection.first_chunk().ok_or(cut)?;
+        let part = |&[name, tables]: &[u8; 2]| {
+            let place = self.components.iter().position(|component| component.name == name);
+            Ok((place.ok_or("a JPEG scan of a component that is not there")?, tables >> 4))
+        };
+        let parts = parts.as_chunks().0.iter().map(part).collect::<Result<_, &str>>()?;
+        let start = self.len;
+        let restarts = skip_coded(bytes, &mut self.len)?;
+        self.scans.push(Scan { parts, selection, interval, restarts, coded: start..self.len });
+        Ok(())
+    }
+
+    pub(super) const fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// Whether its scans refine each other, so that there may be many.
-    pub(crate) const fn is_progressive(&self) -> bool {
+    pub(super) const fn is_progressive(&self) -> bool {
         self.coding == PROGRESSIVE
+    }
+
+    pub(crate) const fn components(&self) -> usize {
+        self.components.len()
+    }
+
+    /// Whether all components have as many samples.
+    pub(super) fn is_even(&self) -> bool {
+        self.components.windows(2).all(|two| (two[0].across, two[0].down) == (two[1].across, two[1].down))
     }
 
     /// Whether it is of a kind that is decoded, and right.
@@ -106,40 +174,111 @@ impl Segments {
         if self.precision != 8 {
             return Err("a JPEG of more than eight bits a sample is not supported");
         }
-        if !matches!(self.components, 1 | 3 | 4) {
-            return Err("a JPEG has one, three or four components");
-        }
-        if !self.is_progressive() && self.scans > 1 {
+        if !self.is_progressive() && self.scans.len() > 1 {
             // zune-jpeg 0.5 decodes these to garbage without an error (zune-image issues 422 and 448).
             return Err("a baseline JPEG in several scans is not supported");
+        }
+        if self.is_progressive() && !self.is_ended {
+            // The scans that are missing would not be missed.
+            return Err(TRUNCATED);
+        }
+        if self.scans.iter().any(|scan| scan.restarts < self.needed_restarts(scan)) {
+            return Err("a JPEG lacks restart markers");
         }
         // Some component has every second block of each direction at least, and a block takes a bit, of a scan with
         // all of its coefficients two.
         let blocks = u64::from(self.width.div_ceil(16)) * u64::from(self.height.div_ceil(16));
         let bits = if self.is_progressive() { blocks } else { blocks * 2 };
-        if (self.coded as u64).saturating_mul(8) < bits {
+        let coded = self.scans.iter().map(|scan| scan.coded.len()).sum::<usize>();
+        if (coded as u64).saturating_mul(8) < bits {
             return Err("a JPEG with less data than its pixels need is truncated");
         }
         Ok(())
     }
+
+    /// How many units a scan has (T.81, A.2): those of one component are its blocks.
+    pub(super) fn units(&self, scan: &Scan) -> u64 {
+        let most = |of: fn(&Component) -> u8| self.components.iter().map(of).max().map_or(1, u64::from);
+        let (across, down) = (most(|component| component.across), most(|component| component.down));
+        let (width, height) = (u64::from(self.width), u64::from(self.height));
+        if let [(place, _)] = scan.parts[..] {
+            let Component { across: own_across, down: own_down, .. } = self.components[place];
+            let blocks = |pixels: u64, own: u8, most: u64| (pixels * u64::from(own)).div_ceil(most).div_ceil(8);
+            return blocks(width, own_across, across) * blocks(height, own_down, down);
+        }
+        width.div_ceil(8 * across) * height.div_ceil(8 * down)
+    }
+
+    /// How many restart markers a scan needs.
+    pub(super) fn needed_restarts(&self, scan: &Scan) -> u64 {
+        if scan.interval == 0 {
+            return 0;
+        }
+        self.units(scan).div_ceil(scan.interval.into()).saturating_sub(1)
+    }
+
+    /// Of what a unit of a scan is made: for each of its components how many blocks, and of which table.
+    pub(super) fn parts(&self, scan: &Scan) -> impl Iterator<Item = (u64, u8)> {
+        let is_alone = scan.parts.len() == 1;
+        scan.parts.iter().map(move |&(place, table)| {
+            let Component { across, down, .. } = self.components[place];
+            (if is_alone { 1 } else { u64::from(across) * u64::from(down) }, table)
+        })
+    }
 }
 
-/// Moves behind the next marker, over coded data, stuffed zeroes, restarts and fill bytes, and answers its code.
+/// Moves behind the next marker and answers its code.
 fn next_marker(bytes: &[u8], at: &mut usize) -> Result<u8, &'static str> {
     let mut rest = bytes.get(*at..).unwrap_or_default();
     loop {
-        let escape = rest.iter().position(|&byte| byte == 0xff).ok_or("a JPEG without an end is truncated")?;
+        let escape = memchr::memchr(0xff, rest).ok_or(TRUNCATED)?;
         rest = &rest[escape + 1..];
         match rest.first() {
-            None => return Err("a JPEG without an end is truncated"),
-            Some(0xff) => {}
-            Some(0x00 | 0xd0..=0xd7) => rest = &rest[1..],
+            None => return Err(TRUNCATED),
+            Some(0x00 | 0xff) => {}
             Some(&marker) => {
                 *at = bytes.len() - rest.len() + 1;
                 return Ok(marker);
             }
         }
     }
+}
+
+/// Moves over coded data, stuffed zeroes and restart markers, which are counted, to the next other marker or the end.
+fn skip_coded(bytes: &[u8], at: &mut usize) -> Result<u64, &'static str> {
+    let mut restarts = 0_u64;
+    while let Some((place, marker)) = marker_in(bytes, *at) {
+        if !matches!(marker, 0xd0..=0xd7) {
+            *at = place;
+            return Ok(restarts);
+        }
+        if u64::from(marker & 7) != restarts % 8 {
+            // What is missing would be made up by each decoder in its own way.
+            return Err("the restart markers of a JPEG are out of order");
+        }
+        restarts += 1;
+        *at = after(bytes, place);
+    }
+    *at = bytes.len();
+    Ok(restarts)
+}
+
+/// The next marker in coded data from `at` on: where it begins, with its fill bytes, and its code.
+pub(super) fn marker_in(bytes: &[u8], at: usize) -> Option<(usize, u8)> {
+    let mut from = at;
+    loop {
+        let start = from + memchr::memchr(0xff, bytes.get(from..)?)?;
+        let fill = bytes[start..].iter().take_while(|byte| **byte == 0xff).count();
+        match *bytes.get(start + fill)? {
+            0 => from = start + fill + 1,
+            marker => return Some((start, marker)),
+        }
+    }
+}
+
+/// Behind the marker that begins at `place`.
+pub(super) fn after(bytes: &[u8], place: usize) -> usize {
+    place + bytes[place..].iter().take_while(|byte| **byte == 0xff).count() + 1
 }
 
 /// The payload of the segment at `at`, which moves behind it.
@@ -153,47 +292,9 @@ fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], &'static str
     Ok(payload)
 }
 
-/// Precision, height, width and components.
-fn read_frame(payload: &[u8]) -> Result<[u8; 6], &'static str> {
-    payload.first_chunk().copied().ok_or("a JPEG frame header is cut short")
+fn read_interval(payload: &[u8]) -> Result<u16, &'static str> {
+    payload.first_chunk().map(|interval| u16::from_be_bytes(*interval)).ok_or("a JPEG restart interval is cut short")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FRAME: &[u8] = &[0xff, 0xc0, 0, 11, 8, 0, 2, 0, 3, 1, 1, 0x11, 0];
-    const SCAN: &[u8] = &[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 1, 0xff, 0, 2, 0xff, 0xd0, 3];
-
-    fn jpeg(parts: &[&[u8]]) -> Vec<u8> {
-        [&[0xff, 0xd8][..], &parts.concat()].concat()
-    }
-
-    #[test]
-    fn a_whole_image_is_measured_to_its_end() {
-        let mut bytes = jpeg(&[FRAME, SCAN, &[0xff, 0xff, 0xd9]]);
-        let len = bytes.len();
-        bytes.extend_from_slice(b"PK trailing");
-        let segments = Segments::read(&bytes).unwrap();
-        assert_eq!((segments.width, segments.height, segments.scans, segments.len), (3, 2, 1, len));
-        assert!(!segments.carries_metadata && !segments.is_progressive());
-    }
-
-    #[test]
-    fn every_cut_is_noticed() {
-        let bytes = jpeg(&[FRAME, SCAN, &[0xff, 0xd9]]);
-        for len in 0..bytes.len() {
-            assert!(Segments::read(&bytes[..len]).is_err(), "{len}");
-        }
-    }
-
-    #[test]
-    fn scans_and_metadata_are_counted() {
-        let comment = [0xff, 0xfe, 0, 4, b'h', b'i'];
-        let segments = Segments::read(&jpeg(&[&comment, FRAME, SCAN, SCAN, SCAN, &[0xff, 0xd9]])).unwrap();
-        assert_eq!(segments.scans, 3);
-        assert!(segments.carries_metadata);
-        assert!(Segments::read(&jpeg(&[FRAME, FRAME, SCAN, &[0xff, 0xd9]])).is_err());
-        assert!(Segments::read(&jpeg(&[SCAN, FRAME, &[0xff, 0xd9]])).is_err());
-    }
-}
+mod tests;

@@ -128,7 +128,13 @@ fn a_truncated_image_is_refused() {
         for part in [2, 10, 50, 90] {
             refused(&jpeg(), &whole[..whole.len() * part / 100]);
         }
-        refused(&jpeg(), &whole[..whole.len() - 1]);
+        // Of a progressive image whole scans may be missing; of any other the pixels say whether they are all there.
+        let endless = &whole[..whole.len() - 2];
+        if progressive {
+            refused(&jpeg(), endless);
+        } else {
+            assert_eq!(shown(&jpeg(), endless).samples(), shown(&jpeg(), &whole).samples());
+        }
         // What follows the end is no part of the image.
         let trailing = [whole.as_slice(), b"PK\x03\x04"].concat();
         assert_eq!(shown(&jpeg(), &trailing).samples(), shown(&jpeg(), &whole).samples());
@@ -142,4 +148,73 @@ fn a_size_that_the_data_cannot_fill_is_refused_before_it_is_decoded() {
     bomb[frame + 5..frame + 9].copy_from_slice(&[7000_u16.to_be_bytes(), 7000_u16.to_be_bytes()].concat());
     let refusal = refused(&jpeg(), &bomb);
     assert_eq!(refusal.detail.as_str(), "a JPEG with less data than its pixels need is truncated");
+}
+
+/// Without the bytes of a range behind the first scan header, restart markers left alone.
+fn without(jpeg: &[u8], range: std::ops::Range<usize>) -> Vec<u8> {
+    let scan = jpeg.windows(2).position(|window| window == [0xff, 0xda]).unwrap();
+    let header = scan + 2 + usize::from(jpeg[scan + 3]);
+    [&jpeg[..header + range.start], &jpeg[header + range.end..]].concat()
+}
+
+/// Decoders make up what is missing, each in its own way: zune-jpeg repeats, libjpeg paints grey.
+#[test]
+fn pixels_that_are_not_there_are_not_made_up() {
+    for (progressive, restarts) in [(false, 0), (false, 2), (true, 0), (true, 2)] {
+        let whole = jpeg_of(&noise(64, 64), (64, 64), ColorType::Rgb, |encoder| {
+            encoder.set_progressive(progressive);
+            encoder.set_restart_interval(restarts);
+        });
+        shown(&jpeg(), &whole);
+        // Out of the middle of the first scan, of an interval where there are some.
+        let refusal = refused(&jpeg(), &without(&whole, 8..16));
+        assert_eq!(refusal.code, lazaret_sandbox::RefusalCode::DecodeFailed, "{progressive} {restarts}");
+    }
+    let baseline = jpeg_of(&noise(64, 64), (64, 64), ColorType::Rgb, |_| {});
+    for missing in [4, 12, 40] {
+        let short = [&baseline[..baseline.len() - 2 - missing], &[0xff, 0xd9]].concat();
+        refused(&jpeg(), &short);
+        refused(&jpeg(), &short[..short.len() - 2]);
+    }
+}
+
+#[test]
+fn a_restart_marker_that_is_missing_or_out_of_order_is_refused() {
+    let whole = jpeg_of(&noise(64, 64), (64, 64), ColorType::Rgb, |encoder| encoder.set_restart_interval(2));
+    let second = whole.windows(2).position(|window| window == [0xff, 0xd1]).unwrap();
+    let mut other = whole.clone();
+    other[second + 1] = 0xd5;
+    assert_eq!(refused(&jpeg(), &other).detail.as_str(), "the restart markers of a JPEG are out of order");
+    let last = whole.windows(2).rposition(|window| window[0] == 0xff && matches!(window[1], 0xd0..=0xd7)).unwrap();
+    let lacking = [&whole[..last], &whole[last + 2..]].concat();
+    assert_eq!(refused(&jpeg(), &lacking).detail.as_str(), "a JPEG lacks restart markers");
+}
+
+/// Sizes that samples of eight bits cannot have: decoders keep other bits of them.
+#[test]
+fn coefficients_of_more_bits_than_samples_give_are_refused() {
+    let whole = jpeg_of(&noise(16, 16), (16, 16), ColorType::Rgb, |_| {});
+    let table = |class: u8| {
+        let begins = |window: &[u8]| window[..2] == [0xff, 0xc4] && window[4] == class;
+        whole.windows(5).position(begins).unwrap() + 5 + 16
+    };
+    for (class, symbol) in [(0x00, 12), (0x10, 0x0b), (0x10, 0x1f)] {
+        let mut other = whole.clone();
+        other[table(class)] = symbol;
+        assert_eq!(refused(&jpeg(), &other).detail.as_str(), "a JPEG Huffman table is not of eight bits a sample");
+    }
+}
+
+/// Markers that stand between the pixels and the end are read ahead of time by the decoder, which then left out rows.
+#[test]
+fn a_comment_behind_the_pixels_changes_nothing() {
+    for restarts in [0, 3] {
+        let whole = jpeg_of(&noise(64, 64), (64, 64), ColorType::Rgb, |encoder| encoder.set_restart_interval(restarts));
+        let comment = [0xff, 0xfe, 0, 6, b'l', b'a', b's', b't'];
+        let commented = [&whole[..whole.len() - 2], &comment, &[0xff, 0xd9]].concat();
+        assert_eq!(shown(&jpeg(), &commented).samples(), shown(&jpeg(), &whole).samples());
+        // Bytes that are too many, as some cameras write them, are no pixels either.
+        let padded = [&whole[..whole.len() - 2], &[0, 0, 0, 0xff, 0xff, 0xff, 0xd9]].concat();
+        assert_eq!(shown(&jpeg(), &padded).samples(), shown(&jpeg(), &whole).samples());
+    }
 }
