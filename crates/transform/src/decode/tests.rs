@@ -6,6 +6,7 @@ mod bitmaps;
 mod jpeg;
 mod limits;
 mod png;
+mod strips;
 mod webp;
 
 use std::io::Cursor;

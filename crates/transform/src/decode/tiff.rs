@@ -1,6 +1,7 @@
 //! TIFF 6.0 and `BigTIFF`: one page of it, in strips or tiles.
 
 mod directory;
+mod jpegs;
 mod samples;
 
 use std::io::Cursor;
@@ -15,7 +16,7 @@ use tiff::{
     decoder::{Decoder, DecodingResult, Limits},
 };
 
-use self::{directory::Directory, samples::Samples};
+use self::{directory::Directory, jpegs::Jpegs, samples::Samples};
 use super::{colour::Colours, ink::Inks, still::Still};
 use crate::failure::{Failure, check_size, decode_failed};
 
@@ -39,6 +40,7 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
         return Err(decode_failed("a TIFF whose first page is not as large as it says"));
     }
     let samples = samples(&mut decoder, &directory)?;
+    let jpegs = directory.is_jpeg().then(|| Jpegs::of(&mut decoder, &directory, input, &task.limits)).transpose()?;
     let layout = samples.layout();
     let profile = directory.profile;
     let orientation = u8::try_from(directory.orientation).ok().and_then(Orientation::from_exif);
@@ -47,7 +49,7 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     let colours = if samples.is_ink() { Colours::srgb() } else { Colours::embedded(profile, layout, task.colour) };
     Still { width, height, layout, orientation, colours: &colours }.write(output, |pixels| {
         let stride = width as usize * layout.pixel_bytes();
-        read_chunks(&mut decoder, (width, height), |x, y, chunk_width, chunk| {
+        read_chunks(&mut decoder, jpegs.as_ref(), (width, height), |x, y, chunk_width, chunk| {
             let left = x as usize * layout.pixel_bytes();
             let lines = pixels.chunks_exact_mut(stride).skip(y as usize);
             samples.write(chunk, chunk_width, &inks, lines.map(|line| &mut line[left..]))
@@ -83,6 +85,7 @@ fn samples(decoder: &mut TiffDecoder<'_>, directory: &Directory<'_>) -> Result<S
 /// Hands out the strips or tiles with the place of their upper left corner and their width.
 fn read_chunks(
     decoder: &mut TiffDecoder<'_>,
+    jpegs: Option<&Jpegs<'_>>,
     (width, height): (u32, u32),
     mut take: impl FnMut(u32, u32, usize, &DecodingResult) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -94,9 +97,13 @@ fn read_chunks(
     let count = u64::from(across) * u64::from(height.div_ceil(chunk_height));
     let count = u32::try_from(count).map_err(|_| decode_failed("a TIFF with too many tiles"))?;
     for index in 0..count {
-        let (data_width, _) = decoder.chunk_data_dimensions(index);
-        let chunk = decoder.read_chunk(index).map_err(decode_failed)?;
-        take(index % across * chunk_width, index / across * chunk_height, data_width as usize, &chunk)?;
+        let size = decoder.chunk_data_dimensions(index);
+        let chunk = match jpegs {
+            // tiff 0.11 takes a damaged one for whole.
+            Some(jpegs) => DecodingResult::U8(jpegs.read(index, chunk_width, size)?),
+            None => decoder.read_chunk(index).map_err(decode_failed)?,
+        };
+        take(index % across * chunk_width, index / across * chunk_height, size.0 as usize, &chunk)?;
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ const COLOURS: u16 = 320;
 const EXTRA_SAMPLES: u16 = 338;
 const PROFILE: u16 = 34_675;
 
+const WHITE_IS_ZERO: u32 = 0;
 const PALETTE: u32 = 3;
 const JPEG: u32 = 7;
 /// A smaller copy, a mask.
@@ -96,6 +97,11 @@ impl<'a> Directory<'a> {
 
     pub(super) const fn is_jpeg(&self) -> bool {
         self.compression == JPEG
+    }
+
+    /// Whether a grey of 0 is white.
+    pub(super) const fn is_inverted(&self) -> bool {
+        self.photometric == WHITE_IS_ZERO
     }
 
     pub(super) const fn alpha(&self) -> Option<Alpha> {
