@@ -13,6 +13,10 @@ const PIECE: usize = 4096;
 /// How far primaries in XYZ, and linear light, may be from those of a well-known gamut.
 const COLORANT_TOLERANCE: f64 = 0.003;
 const CURVE_TOLERANCE: f32 = 0.002;
+/// How far the sum of primaries may be from the white of all profiles (ICC.1:2022, 7.2.16): as far as the white of
+/// screens, which old profiles have, and no further. Behind that libraries overflow, each in its own way.
+const WHITE: [f64; 3] = [0.9642, 1.0, 0.8249];
+const WHITE_TOLERANCE: f64 = 0.3;
 
 type Transform = Arc<dyn TransformExecutor<u8> + Send + Sync>;
 
@@ -45,7 +49,7 @@ impl Colours {
             Layout::Rgb | Layout::Rgba | Layout::Indexed => profile.color_space == DataColorSpace::Rgb,
         };
         let gamut = well_known(&profile);
-        if !fits || gamut == Some(Gamut::Srgb) {
+        if !fits || !is_plausible(&profile) || gamut == Some(Gamut::Srgb) {
             return Self::srgb();
         }
         let kept = gamut.filter(|_| wanted == Colour::Keep);
@@ -140,6 +144,12 @@ fn grey_curve(profile: &ColorProfile) -> Option<[u8; 256]> {
     Some(curve)
 }
 
+/// Whether primaries, where a profile has them, make a white together.
+fn is_plausible(profile: &ColorProfile) -> bool {
+    let close = |(row, white): ([f64; 3], f64)| (row.iter().sum::<f64>() - white).abs() <= WHITE_TOLERANCE;
+    !profile.is_matrix_shaper() || profile.colorant_matrix().v.into_iter().zip(WHITE).all(close)
+}
+
 /// The gamut that this profile describes with primaries and curves, within a tolerance.
 fn well_known(profile: &ColorProfile) -> Option<Gamut> {
     let tables = [&profile.lut_a_to_b_perceptual, &profile.lut_a_to_b_colorimetric, &profile.lut_a_to_b_saturation];
@@ -214,6 +224,17 @@ mod tests {
         for (found, expected) in found.into_iter().zip([215, 93, 47, 7_u8]) {
             assert!(found.abs_diff(expected) <= 1, "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn primaries_that_are_no_light_are_left_out() {
+        let mut bytes = ColorProfile::new_display_p3().encode().unwrap();
+        let entry = bytes.windows(4).position(|tag| tag == b"bXYZ").unwrap();
+        let at = u32::from_be_bytes(bytes[entry + 4..entry + 8].try_into().unwrap()) as usize;
+        bytes[at + 8..at + 12].copy_from_slice(&[0, 0x80, 0, 0]);
+        let mut pixels = [200, 100, 60];
+        Colours::embedded(Some(&bytes), Layout::Rgb, Colour::Srgb).apply(Layout::Rgb, &mut pixels);
+        assert_eq!(pixels, [200, 100, 60]);
     }
 
     #[test]

@@ -61,9 +61,9 @@ fn still(task: &Decode, decoder: &mut Decoder<&[u8]>, canvas: &Canvas, output: &
     let (palette, pixels) = data.split_at_mut(PALETTE_BYTES);
     decoder.read_into_buffer(pixels).map_err(decode_failed)?;
     read_palette(decoder, palette)?;
-    let see_through = palette.chunks_exact(4).position(|colour| colour[3] == 0).and_then(|at| u8::try_from(at).ok());
     let fills = (frame.width, frame.height) == (canvas.width, canvas.height);
-    let Some(background) = see_through.or(fills.then_some(0)).filter(|_| !canvas.animated) else {
+    let background = if fills { Some(0) } else { clear_index(palette, pixels) };
+    let Some(background) = background.filter(|_| !canvas.animated) else {
         return compose::first_frame(canvas, &frame, &data, output);
     };
     let (width, height, colours) = (canvas.width, canvas.height, Colours::srgb());
@@ -79,6 +79,15 @@ fn still(task: &Decode, decoder: &mut Decoder<&[u8]>, canvas: &Canvas, output: &
         }
         Ok(())
     })
+}
+
+/// An index that is see-through, which one that no pixel has becomes where there is none.
+fn clear_index(palette: &mut [u8], pixels: &[u8]) -> Option<u8> {
+    let is_clear = |index: &u8| palette[usize::from(*index) * 4 + 3] == 0;
+    let all = 0..=u8::MAX;
+    let index = all.clone().find(is_clear).or_else(|| all.rev().find(|index| !pixels.contains(index)))?;
+    palette[usize::from(index) * 4..][..4].fill(0);
+    Some(index)
 }
 
 /// The next frame, whose pixels are to be read next.
@@ -112,16 +121,16 @@ fn clipped(frame: &Frame, canvas: &Canvas) -> Result<Frame, Failure> {
     Ok(Frame { width, height, ..*frame })
 }
 
-/// The colours of the frame that was read last. Indices without a colour are see-through, as in browsers.
+/// The colours of the frame that was read last. Indices without a colour are black, as libnsgif, Pillow and Wuffs (which
+/// Chromium decodes with) show them; the transparent one may lie behind the colours.
 fn read_palette(decoder: &Decoder<&[u8]>, palette: &mut [u8]) -> Result<(), Failure> {
     let colours = decoder.palette().map_err(decode_failed)?;
     let transparent = decoder.current_frame_info().and_then(|frame| frame.transparent).map(usize::from);
-    palette.fill(0);
-    for (index, (slot, colour)) in palette.chunks_exact_mut(4).zip(colours.chunks_exact(3)).enumerate() {
-        if Some(index) != transparent {
-            slot[..3].copy_from_slice(colour);
-            slot[3] = 255;
-        }
+    let mut colours = colours.chunks_exact(3);
+    for (index, slot) in palette.chunks_exact_mut(4).enumerate() {
+        let colour = colours.next().unwrap_or(&[0; 3]);
+        let is_seen = Some(index) != transparent;
+        slot.copy_from_slice(&if is_seen { [colour[0], colour[1], colour[2], 255] } else { [0; 4] });
     }
     Ok(())
 }
