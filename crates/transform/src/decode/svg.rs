@@ -8,7 +8,7 @@ use lazaret_sandbox::{
 };
 use resvg::{
     tiny_skia::{PixmapMut, Transform},
-    usvg::{ImageHrefResolver, Options, Tree, fontdb},
+    usvg::{Group, ImageHrefResolver, Node, Options, Tree, filter::Kind, fontdb},
 };
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
 /// `DejaVu` Sans 2.37: Latin, Greek, Cyrillic, Arabic, Hebrew and many symbols.
 static FONT: &[u8] = include_bytes!("../../fonts/DejaVuSans.ttf");
 const FAMILY: &str = "DejaVu Sans";
+/// In pixels. Nothing is to be seen of a blur this wide, and resvg 0.49 panics in `box_blur.rs` at a thousand times that.
+const WIDEST_BLUR: f32 = 1e6;
 
 /// Draws the document at its own size, or with the task's longest side.
 pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<Decoded, Failure> {
@@ -27,6 +29,7 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
     let tree = Tree::from_xmltree(&document, &options()).map_err(decode_failed)?;
     let (width, height, scale) = size(&tree, task.draw_side);
     check_size(width, height, &task.limits)?;
+    check_blurs(tree.root(), scale.0.max(scale.1))?;
     let canvas = Canvas { width, height, animated: false, plays: 0, gamut: Gamut::Srgb };
     let mut picture = PictureWriter::begin(output, &canvas, 1).map_err(full)?;
     let pixels = picture.frame(&Frame::still(width, height, Layout::Rgba)).map_err(full)?;
@@ -73,6 +76,35 @@ fn size(tree: &Tree, draw_side: u32) -> (u32, u32, (f32, f32)) {
     let pixels = |length: f32| (length * scale).round().max(1.0) as u32;
     let (wide, high) = (pixels(width), pixels(height));
     (wide, high, (wide as f32 / width, high as f32 / height))
+}
+
+/// Refuses blurs that are wider than any picture.
+fn check_blurs(group: &Group, scale: f32) -> Result<(), Failure> {
+    let (across, down) = group.abs_transform().get_scale();
+    for primitive in group.filters().iter().flat_map(|filter| filter.primitives()) {
+        let (x, y) = match primitive.kind() {
+            Kind::GaussianBlur(blur) => (blur.std_dev_x(), blur.std_dev_y()),
+            Kind::DropShadow(shadow) => (shadow.std_dev_x(), shadow.std_dev_y()),
+            _ => continue,
+        };
+        let widest = (x.get() * across).max(y.get() * down) * scale;
+        if widest.is_nan() || widest > WIDEST_BLUR {
+            return Err(decode_failed(format_args!("a blur of more than {WIDEST_BLUR} pixels is not supported")));
+        }
+    }
+    for node in group.children() {
+        if let Node::Group(group) = node {
+            check_blurs(group, scale)?;
+        }
+        let mut checked = Ok(());
+        node.subroots(|group| {
+            if checked.is_ok() {
+                checked = check_blurs(group, scale);
+            }
+        });
+        checked?;
+    }
+    Ok(())
 }
 
 /// The drawing has alpha multiplied into its colours, the picture has not.

@@ -73,3 +73,19 @@ fn limits() {
     assert_eq!(refused("<svg/>", 0), RefusalCode::Unparsable);
     assert_eq!(refused(&svg("", "<g id='a'><use href='#a'/></g>"), 0), RefusalCode::Unparsable);
 }
+
+#[test]
+fn blurs_wider_than_any_picture_are_refused_wherever_they_are() {
+    let blur = |deviation: &str, rest: &str| {
+        let filter = format!("<filter id='f'><feGaussianBlur stdDeviation='{deviation}'/></filter>");
+        svg("width='64' height='64'", &format!("{filter}{rest}"))
+    };
+    let square = "<rect width='64' height='64' filter='url(#f)'/>";
+    drawn(&blur("2", square), 0);
+    drawn(&blur("100000", square), 0);
+    assert_eq!(refused(&blur("1e9", square), 1000), RefusalCode::DecodeFailed);
+    assert_eq!(refused(&blur("0 1e30", square), 0), RefusalCode::DecodeFailed);
+    assert_eq!(refused(&blur("1e5", &format!("<g transform='scale(100)'>{square}</g>")), 0), RefusalCode::DecodeFailed);
+    let masked = format!("<mask id='m'>{square}</mask><rect width='64' height='64' mask='url(#m)'/>");
+    assert_eq!(refused(&blur("1e9", &masked), 0), RefusalCode::DecodeFailed);
+}
