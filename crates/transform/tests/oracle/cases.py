@@ -185,7 +185,7 @@ def gif(cases):
     colours = [tuple(map(int, row)) for row in np.random.default_rng(4).integers(0, 256, (256, 3))]
     other = colours[::-1]
 
-    def add(name, *arguments, animated=False, judges=("pillow", "vips"), **options):
+    def add(name, *arguments, animated=False, judges=("pillow", "vips", "hand"), **options):
         data = raw.gif(WIDTH, HEIGHT, *arguments, **options)
         cases.add(f"gif/{name}", "image/gif", data, "exact", judges, animated=animated)
 
@@ -207,7 +207,7 @@ def gif(cases):
             frame((0, 0, 20, 20), 40, delay=100, dispose=1),
         ]
         # Pillow paints what is disposed of in the background colour; libvips and every browser clear it.
-        judges = ("vips",) if dispose == 2 else ("pillow", "vips")
+        judges = ("vips", "hand") if dispose == 2 else ("pillow", "vips", "hand")
         add(f"disposal-{dispose}", frames, loop=5, palette=colours, animated=True, judges=judges)
     add("for-ever", [frame(delay=10), frame(patch, 50, delay=10)], loop=0, palette=colours, animated=True)
     add("once", [frame(delay=10), frame(patch, 50, delay=10)], palette=colours, animated=True)
@@ -219,7 +219,7 @@ def gif(cases):
         frame(patch, 60, delay=10, transparent=250),
     ]
     # Where no frame has drawn, browsers show nothing, libvips the background colour of a table that is not kept.
-    add("begins-with-a-part", begins, loop=0, palette=colours, animated=True, judges=())
+    add("begins-with-a-part", begins, loop=0, palette=colours, animated=True, judges=("hand",))
 
 
 def webp(cases):

@@ -6,6 +6,8 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageCms, ImageOps, ImageSequence
 
+import hand
+
 Image.MAX_IMAGE_PIXELS = None
 SRGB = ImageCms.createProfile("sRGB")
 
@@ -36,6 +38,8 @@ def see(by, path, strict=False):
     """The file as `by` decodes it."""
     with open(path, "rb") as file:
         data = file.read()
+    if by == "hand":
+        return Sight(*hand.gif(data)) if data[:4] == b"GIF8" else with_pillow(data)
     return with_pillow(data) if by == "pillow" else with_vips(data, strict)
 
 
@@ -46,6 +50,8 @@ def with_pillow(data):
         return Sight([still(image)], [], None)
     if getattr(image, "n_frames", 1) == 1:
         return Sight([still(image)], [int(image.info.get("duration", 0))], image.info.get("loop"))
+    if image.format == "PNG":
+        return Sight(*hand.apng(data))
     frames, delays = [], []
     for frame in ImageSequence.Iterator(image):
         frame.load()
@@ -61,9 +67,21 @@ def still(image):
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray(np.round(np.asarray(image).astype(float) / 257).astype(np.uint8))
-    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L", "P", "LA"):
+    if profile and is_plausible(profile) and image.mode in ("RGB", "RGBA", "CMYK", "L", "P", "LA"):
         image = to_srgb(image, profile)
     return np.asarray(image.convert("RGBA"))
+
+
+def is_plausible(profile):
+    """Whether its primaries, if it has any, make a white together. Browsers leave others out (qcms:
+    `qcms_profile_is_bogus`); LittleCMS calculates with any number."""
+    total = np.zeros(3)
+    for at in range(132, 132 + 12 * min(int.from_bytes(profile[128:132], "big"), 100), 12):
+        place = int.from_bytes(profile[at + 4 : at + 8], "big")
+        colour = profile[place + 8 : place + 20]
+        if profile[at : at + 4] in (b"rXYZ", b"gXYZ", b"bXYZ") and len(colour) == 12:
+            total += np.frombuffer(colour, ">i4") / 65536
+    return not total.any() or bool((abs(total - (0.9642, 1.0, 0.8249)) <= 0.3).all())
 
 
 def to_srgb(image, profile):
@@ -90,7 +108,7 @@ def with_vips(data, strict):
     pages = image.get("n-pages") if "n-pages" in fields and "n" in options else 1
     if pages == 1:
         image = image.autorot()
-    if "icc-profile-data" in fields:
+    if "icc-profile-data" in fields and is_plausible(bytes(image.get("icc-profile-data"))):
         image = image.icc_transform("srgb", embedded=True, intent="relative")
     if image.interpretation not in ("srgb", "b-w"):
         image = image.colourspace("srgb")
@@ -105,6 +123,13 @@ def with_vips(data, strict):
     delays = image.get("delay") if "delay" in fields else []
     loop = image.get("loop") if "loop" in fields else None
     return Sight(list(pixels.reshape(pages, -1, pixels.shape[1], 4)), delays, loop)
+
+
+def encoded(frame, options):
+    """The frame after Pillow's own encoder with these settings."""
+    out, image = io.BytesIO(), Image.fromarray(frame, "RGBA")
+    (image.convert("RGB") if options["format"] == "JPEG" else image).save(out, **options)
+    return np.asarray(Image.open(out).convert("RGBA"))
 
 
 def flatten(frame, background):

@@ -26,6 +26,8 @@ pub(crate) struct Oracle {
 pub(crate) enum Judge {
     Pillow,
     Vips,
+    /// A compositor of animations, written for this (`tests/oracle/hand.py`).
+    Hand,
 }
 
 impl Judge {
@@ -33,6 +35,7 @@ impl Judge {
         match self {
             Self::Pillow => "pillow",
             Self::Vips => "vips",
+            Self::Hand => "hand",
         }
     }
 }
@@ -129,6 +132,27 @@ pub(crate) struct Distance {
     pub(crate) sample: u32,
     /// The largest difference of alpha.
     pub(crate) alpha: u32,
+    /// How far Pillow's encoder gets, where it was asked for.
+    pub(crate) reference: Option<Reference>,
+}
+
+/// How far another encoder is from the same file.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Reference {
+    pub(crate) psnr: f64,
+    pub(crate) delta_e: f64,
+}
+
+/// Settings with which Pillow's encoder does what ours did; none for formats that lose nothing.
+pub(crate) fn rival(became: &str, quality: u8) -> Value {
+    match became {
+        "jpeg" => {
+            let subsampling = if quality < 90 { "4:2:0" } else { "4:4:4" };
+            json!({ "format": "JPEG", "quality": quality, "subsampling": subsampling })
+        }
+        "webp" => json!({ "format": "WEBP", "quality": quality }),
+        _ => Value::Null,
+    }
 }
 
 /// Why there is no distance.
@@ -200,7 +224,7 @@ impl Oracle {
     }
 
     /// How far the second file is from the first after what `done_to_it` says (`background`, `first`, `fit`,
-    /// `strict`: see the script).
+    /// `strict`, `encoder`: see the script).
     pub(crate) fn compare(
         &mut self,
         judge: Judge,
