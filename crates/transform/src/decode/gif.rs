@@ -121,8 +121,8 @@ fn clipped(frame: &Frame, canvas: &Canvas) -> Result<Frame, Failure> {
     Ok(Frame { width, height, ..*frame })
 }
 
-/// The colours of the frame that was read last. Indices without a colour are black, as libnsgif, Pillow and Wuffs (which
-/// Chromium decodes with) show them; the transparent one may lie behind the colours.
+/// The colours of the frame that was read last. Indices without a colour are black, as Pillow shows them, and libnsgif
+/// where frames share their colours; the transparent one may lie behind the colours.
 fn read_palette(decoder: &Decoder<&[u8]>, palette: &mut [u8]) -> Result<(), Failure> {
     let colours = decoder.palette().map_err(decode_failed)?;
     let transparent = decoder.current_frame_info().and_then(|frame| frame.transparent).map(usize::from);
