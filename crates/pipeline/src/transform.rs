@@ -108,17 +108,22 @@ pub(crate) async fn remake(
 ) -> Result<Remade, TransformStageError> {
     let limits = limits(policy);
     let request = TransformRequest { media_type: media_type.clone(), limits, treatment };
-    match station.transformer.transform(object, &request).await? {
-        TransformOutcome::Refused { reason, detail } => Ok(Remade::Decided(Decision::Reject { reason, detail })),
-        TransformOutcome::Held { reason, detail } => {
-            let released = is_published_as_it_is(&request.treatment, reason) && overrides.contains(&reason);
-            Ok(if released { Remade::Released } else { Remade::Decided(Decision::Hold { reason, detail }) })
-        }
+    let treatment = request.treatment.clone();
+    let remade = match station.transformer.transform(object, &request).await? {
+        TransformOutcome::Refused { reason, detail } => Remade::Decided(Decision::Reject { reason, detail }),
+        TransformOutcome::Held { reason, detail } => Remade::Decided(Decision::Hold { reason, detail }),
         TransformOutcome::Done(transformed) => {
-            let made = tokio::task::spawn_blocking(move || measure(transformed, &request)).await??;
-            Ok(Remade::Made(Box::new(made)))
+            tokio::task::spawn_blocking(move || measure(transformed, &request)).await??
         }
-    }
+    };
+    Ok(match remade {
+        Remade::Decided(Decision::Hold { reason, .. })
+            if is_published_as_it_is(&treatment, reason) && overrides.contains(&reason) =>
+        {
+            Remade::Released
+        }
+        Remade::Made(_) | Remade::Released | Remade::Decided(_) => remade,
+    })
 }
 
 /// Whether an operator's release for this reason means the bytes as they are. Images are never published unseen.
@@ -140,11 +145,11 @@ fn limits(policy: &Policy) -> ImageLimits {
 }
 
 /// Reads everything once. Blocking.
-fn measure(transformed: Transformed, request: &TransformRequest) -> Result<Made, TransformStageError> {
+fn measure(transformed: Transformed, request: &TransformRequest) -> Result<Remade, TransformStageError> {
     match &request.treatment {
-        Treatment::ReEncode(output) => re_encoded(transformed, output, &request.limits),
+        Treatment::ReEncode(output) => Ok(Remade::Made(Box::new(re_encoded(transformed, output, &request.limits)?))),
         Treatment::Sanitise if transformed.variants.is_empty() && transformed.thumbhash.is_none() => {
-            Ok(Made { object: document(transformed.object, &request.media_type)?, looks: None })
+            document(transformed.object, &request.media_type)
         }
         Treatment::Sanitise => Err(TransformStageError::Untrue("a document with variants".to_owned())),
     }
@@ -201,16 +206,31 @@ fn image(
     Ok((MadeFile { spooled, media_type }, format, dimensions))
 }
 
-/// A document: of the type that it was, all of it.
-fn document(artefact: Artefact, input_type: &MediaType) -> Result<MadeFile, TransformStageError> {
+/// A document: of the type that it was, all of it. A PDF in which a browser would find a page is one for people to look
+/// at: its words are where they are, however often it is sanitised.
+fn document(artefact: Artefact, input_type: &MediaType) -> Result<Remade, TransformStageError> {
     let Artefact { file, len, media_type, image } = artefact;
     let (spooled, _) = hash(file, len)?;
     let detected = detect(&spooled)?.media_type;
-    if detected != media_type || media_type != *input_type || image.is_some() {
+    let is_as_expected = media_type == *input_type && image.is_none();
+    if is_as_expected && detected != media_type && begins_as_pdf(&spooled, &media_type)? {
+        let detail = format!("sanitised, it would still be taken for {detected}");
+        return Ok(Remade::Decided(Decision::Hold { reason: HoldReason::Unparsable, detail }));
+    }
+    if detected != media_type || !is_as_expected {
         let told = format!("{detected}, {media_type} was announced, {input_type} was expected");
         return Err(TransformStageError::Untrue(told));
     }
-    Ok(MadeFile { spooled, media_type })
+    Ok(Remade::Made(Box::new(Made { object: MadeFile { spooled, media_type }, looks: None })))
+}
+
+/// Whether a file that is said to be a PDF has the header of one.
+fn begins_as_pdf(spooled: &Spooled, media_type: &MediaType) -> io::Result<bool> {
+    const HEADER: &[u8; 5] = b"%PDF-";
+    let mut head = [0; HEADER.len()];
+    Ok(media_type.as_str() == "application/pdf"
+        && spooled.file().read_at(&mut head, 0)? == HEADER.len()
+        && head == *HEADER)
 }
 
 /// The whole file with its digest, and what its head says.

@@ -247,6 +247,21 @@ async fn a_sanitiser_that_cannot_be_believed_publishes_nothing() {
     }
 }
 
+/// Words on a page that are markup to a browser are no fault of the sanitiser's: another attempt would find them again.
+#[tokio::test]
+async fn a_document_that_a_browser_would_take_for_a_page_is_held() {
+    let words = b"%PDF-1.7\n1 0 obj\n(<html><script>)\nendobj\n%%EOF\n";
+    let made = |_: &TransformRequest| MadeFile::document(words.to_vec(), "application/pdf".parse().unwrap()).into();
+    let rig = sanitising().await.making(made);
+    let (session, event) = rig.upload(PDF, "bill.pdf", "application/pdf").await;
+    rig.pass(&event).await.unwrap();
+    assert_eq!(rig.state(&session).await, SessionState::Held(HoldReason::Unparsable));
+    assert!(rig.copies().is_empty());
+    rig.sessions.release(session.upload_id, "alice").await.unwrap();
+    rig.pass(&event).await.unwrap();
+    assert_eq!(rig.published(&session).await, PDF);
+}
+
 /// An operator who releases what cannot be sanitised has the scanned bytes published, for that reason alone.
 #[tokio::test]
 async fn a_document_that_is_released_is_published_as_it_is() {
