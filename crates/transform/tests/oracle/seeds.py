@@ -54,7 +54,7 @@ def honest():
     yield "gif/still", "image/gif", raw.gif(WIDTH, HEIGHT, [{"indices": grey}], palette=colours)
     frames = [
         {"indices": grey, "delay": 5, "dispose": 1},
-        {"indices": grey[5:15, 5:15], "at": (5, 5), "transparent": 7, "dispose": 2, "palette": colours[:64]},
+        {"indices": grey[5:15, 5:15] & 63, "at": (5, 5), "transparent": 7, "dispose": 2, "palette": colours[:64]},
         {"indices": grey[:9], "at": (0, 9), "dispose": 3, "interlaced": True},
     ]
     yield "gif/moving", "image/gif", raw.gif(WIDTH, HEIGHT, frames, loop=0, palette=colours)

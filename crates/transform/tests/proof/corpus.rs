@@ -265,10 +265,11 @@ fn look(oracle: &mut Oracle, file: &Hostile, outcome: &TransformOutcome) -> Vec<
     let input = oracle.file("hostile", &file.bytes);
     let output = oracle.file("published", &published);
     let became = done.object.media_type.as_str();
-    // libvips knows no bitmaps and no icons, and only the first frame of an animated PNG.
+    // libvips knows no bitmaps and no icons, only the first frame of an animated PNG, and assumes a profile of inks.
     let moving = became == "image/png" && published.windows(4).any(|name| name == b"acTL");
-    let known =
-        !moving && ["jpeg", "png", "gif", "webp", "tiff", "avif"].iter().any(|name| file.media_type.ends_with(name));
+    let known = !moving
+        && file.name != "jpeg/cmyk"
+        && ["jpeg", "png", "gif", "webp", "tiff", "avif"].iter().any(|name| file.media_type.ends_with(name));
     // A judge that takes the output at all is the first thing to ask.
     let mut verdicts = Vec::new();
     let (one, other) = (Judge::Vips, file.other_judge());
