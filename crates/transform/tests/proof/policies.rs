@@ -65,7 +65,7 @@ impl Bench {
 /// How far a lossy encoder may stay behind Pillow's at the same settings, in decibels.
 const BEHIND: f64 = 1.0;
 /// The same where ours encodes a wide gamut, in which errors are larger once they are shown in sRGB, and Pillow's sRGB:
-/// the most there is are 4.7, in ProPhoto.
+/// the most there is are 4.7, in `ProPhoto`.
 const BEHIND_WIDE: f64 = 5.0;
 const BOTH: [Judge; 2] = [Judge::Pillow, Judge::Vips];
 

@@ -64,7 +64,9 @@ impl<'a> Jpegs<'a> {
         let lines = stored.chunks_exact(stored_width as usize * self.samples).take(rows as usize);
         let mut samples: Vec<_> = lines.flat_map(|line| &line[..width as usize * self.samples]).copied().collect();
         if self.is_inverted {
-            samples.iter_mut().for_each(|sample| *sample = !*sample);
+            for sample in &mut samples {
+                *sample = !*sample;
+            }
         }
         Ok(samples)
     }
