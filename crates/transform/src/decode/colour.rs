@@ -38,7 +38,9 @@ impl Colours {
 
     /// From an embedded profile. One that is broken or for another kind of pixels is left out, as browsers do.
     pub(crate) fn embedded(profile: Option<&[u8]>, layout: Layout, wanted: Colour) -> Self {
-        let profile = profile.and_then(|bytes| ColorProfile::new_from_slice(bytes).ok());
+        let read = |bytes: &[u8]| ColorProfile::new_from_slice(bytes).ok();
+        // What a profile says of itself is read by no browser, so that it may be broken.
+        let profile = profile.and_then(|bytes| read(bytes).or_else(|| read(&only_colours(bytes)?)));
         profile.map_or_else(Self::srgb, |profile| Self::of(profile, layout, wanted))
     }
 
@@ -108,6 +110,31 @@ impl Colours {
             Layout::Indexed => {}
         }
     }
+}
+
+/// The profile without the tags that say nothing of colours, or lie outside of it (ICC.1:2022, 7.3).
+fn only_colours(profile: &[u8]) -> Option<Vec<u8>> {
+    const TABLE: usize = 132;
+    const ENTRY: usize = 12;
+    let mut kept = profile.to_vec();
+    let count = u32::from_be_bytes(*profile.get(TABLE - 4..)?.first_chunk()?);
+    let (entries, _) = profile.get(TABLE..)?.as_chunks::<ENTRY>();
+    let mut at = TABLE;
+    for entry in entries.iter().take(usize::try_from(count).ok()?) {
+        let [place, length] = [4, 8].map(|from| entry[from..].first_chunk().map(|bytes| u32::from_be_bytes(*bytes)));
+        let end = u64::from(place?) + u64::from(length?);
+        let is_colour = matches!(
+            &entry[..4],
+            b"rXYZ" | b"gXYZ" | b"bXYZ" | b"rTRC" | b"gTRC" | b"bTRC" | b"kTRC" | b"wtpt" | b"chad" | b"A2B0" | b"A2B1"
+        );
+        if is_colour && end <= profile.len() as u64 {
+            kept.get_mut(at..at + ENTRY)?.copy_from_slice(entry);
+            at += ENTRY;
+        }
+    }
+    let count = u32::try_from((at - TABLE) / ENTRY).ok()?;
+    kept[TABLE - 4..TABLE].copy_from_slice(&count.to_be_bytes());
+    Some(kept)
 }
 
 fn to_srgb(profile: &ColorProfile, layout: moxcms::Layout) -> Option<Transform> {
@@ -223,6 +250,22 @@ mod tests {
         let found = convert(&ColorProfile::new_display_p3(), Colour::Srgb);
         for (found, expected) in found.into_iter().zip([215, 93, 47, 7_u8]) {
             assert!(found.abs_diff(expected) <= 1, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn tags_that_say_nothing_of_colours_may_be_broken() {
+        let whole = ColorProfile::new_display_p3().encode().unwrap();
+        for (tag, from) in [(b"cprt", 4), (b"cprt", 8), (b"wtpt", 8)] {
+            let mut bytes = whole.clone();
+            let Some(entry) = bytes.windows(4).position(|name| name == tag) else { continue };
+            bytes[entry + from] = 0xbc;
+            let mut pixels = [200, 100, 60];
+            Colours::embedded(Some(&bytes), Layout::Rgb, Colour::Srgb).apply(Layout::Rgb, &mut pixels);
+            assert_ne!(pixels, [200, 100, 60], "{tag:?} {from}");
+        }
+        for len in 0..whole.len() {
+            only_colours(&whole[..len]);
         }
     }
 
