@@ -6,6 +6,7 @@ pub mod event;
 pub mod id;
 pub mod image;
 pub mod key;
+pub mod list;
 pub mod media;
 pub mod policy;
 pub mod ports;
@@ -24,13 +25,14 @@ pub use image::{
     PublishedVariant, VariantName, VariantSize,
 };
 pub use key::{BucketName, ETag, ObjectKey, Prefix, PublishedKey, QuarantineKey, VersionId};
+pub use list::{ListEntry, ListEntryId, ListKind, NewListEntry, Removal, Subject};
 pub use media::MediaType;
 pub use policy::{Action, Policy, PolicySet, TypePattern};
 pub use reason::{HoldReason, Reason, RejectReason};
 pub use session::{FileName, NewSession, Session, SourceObject};
 pub use spooled::Spooled;
 pub use state::{InvalidTransition, PublishedObject, SessionEvent, SessionState, StateName};
-pub use verdict::{EngineVersion, Finding, ScanReport, ScannerName};
+pub use verdict::{EngineVersion, Finding, RuleMatch, ScanReport, ScannerName, Severity};
 
 /// A point in time, always UTC. Where replicas must agree it comes from the session store's clock.
 pub use jiff::Timestamp;

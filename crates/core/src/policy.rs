@@ -1,6 +1,6 @@
 //! What to do with a detected type.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,11 @@ pub struct Policy {
     pub action: Action,
     /// Every one of them must say clean. Never empty unless the action is `Reject`.
     pub scanners: Vec<ScannerName>,
+    /// They are asked, too, and what they say is only kept on record. Trouble of theirs stops nothing.
+    pub optional_scanners: Vec<ScannerName>,
+    /// For how long a *clean* of each scanner counts again for the same bytes under this policy, with the same engine
+    /// and signatures. None: never.
+    pub reuse_verdicts: Option<Duration>,
     /// Largest object in bytes, below the global limit.
     pub max_size: Option<u64>,
     /// Most pixels of one frame.

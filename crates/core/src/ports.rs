@@ -4,6 +4,7 @@
 mod dead_letters;
 mod event_sink;
 mod object_store;
+mod program_jail;
 mod queue;
 mod scanner;
 mod session_store;
@@ -15,6 +16,7 @@ pub use object_store::{
     ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource,
     ReadBack, StoreError,
 };
+pub use program_jail::{JailedProgram, ProgramEnd, ProgramJail, ProgramJailError};
 pub use queue::{Delivery, DeliveryTag, Queue, QueueError};
 pub use scanner::{ScanError, Scanner};
 pub use session_store::{

@@ -76,6 +76,8 @@ reasons!(
         FrameLimit = "frame-limit",
         /// The re-encoded image is larger than allowed.
         OutputLimit = "output-limit",
+        /// Its digest, or a signature found in it, is on the block list.
+        Blocked = "blocked",
     }
 );
 
@@ -98,6 +100,8 @@ reasons!(
         MultiPage = "multi-page",
         /// It could not be parsed whole, so that what is active in it could not be taken out.
         Unparsable = "unparsable",
+        /// A scanner's rule asks for a person to look at it.
+        Flagged = "flagged",
     }
 );
 

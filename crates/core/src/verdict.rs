@@ -1,10 +1,10 @@
 //! What a scanner said, and which engine said it.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HoldReason, Timestamp, error::InvalidValue};
+use crate::{HoldReason, ListEntryId, Timestamp, error::InvalidValue};
 
 /// The name of a scanner in the settings: 1 to 64 of `a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +82,32 @@ pub enum Finding {
     },
 }
 
+/// What a rule asks for when it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// To be on record, and nothing else.
+    Note,
+    /// That a person looks at it: `flagged`.
+    Hold,
+    /// That it is never published: `infected`.
+    Reject,
+}
+
+/// A rule that matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleMatch {
+    /// Where the rule is from: for YARA its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub rule: String,
+    /// What it asks for.
+    pub severity: Severity,
+    /// What its author says of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// One scanner's answer about one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanReport {
@@ -92,6 +118,12 @@ pub struct ScanReport {
     /// What it found.
     #[serde(flatten)]
     pub finding: Finding,
+    /// The rules that matched, for an engine that has rules. Those that only note are here, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RuleMatch>,
+    /// The entry of the allow list by which an infection counts as clean, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_by: Option<ListEntryId>,
     /// How long the scan took, in milliseconds.
     pub elapsed_ms: u64,
 }

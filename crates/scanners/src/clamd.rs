@@ -295,7 +295,7 @@ impl Scanner for ClamdScanner {
         // Whatever went wrong, the next object goes only to a clamd that speaks.
         let (engine, finding) = examined.inspect_err(|_| *self.known() = Known::default())?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, elapsed_ms })
+        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, matches: Vec::new(), allowed_by: None, elapsed_ms })
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {

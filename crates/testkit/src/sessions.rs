@@ -188,6 +188,8 @@ pub fn report(finding: Finding) -> Result<ScanReport> {
             signatures_at: Some("2026-11-01T00:00:00Z".parse()?),
         },
         finding,
+        matches: Vec::new(),
+        allowed_by: None,
         elapsed_ms: 12,
     })
 }

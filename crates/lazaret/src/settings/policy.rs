@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Size,
+    Period, Size,
     image::{AnimationName, ColourName, OutputName, PagesName, Rgb, Variants, variants_schema},
 };
 
@@ -56,6 +56,13 @@ pub struct Policy {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub scanners: Vec<ScannerName>,
+    /// Scanners that are asked, too, and whose answers are only kept on record: they stop nothing.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub optional_scanners: Vec<ScannerName>,
+    /// For how long a *clean* counts again for the same bytes under this policy, with the same engine and signatures.
+    /// Left out: every object is scanned.
+    pub reuse_verdicts: Option<Period>,
     /// Largest object, where that is less than `limits.max_object_size`.
     pub max_size: Option<Size>,
     /// Most pixels of one frame. Left out: 50 million.
@@ -97,6 +104,8 @@ impl Policy {
             types: self.types.clone(),
             action: self.action,
             scanners: self.scanners.clone(),
+            optional_scanners: self.optional_scanners.clone(),
+            reuse_verdicts: self.reuse_verdicts.map(Period::get),
             max_size: self.max_size.map(Size::bytes),
             max_pixels: self.max_pixels,
             max_side: self.max_side,
@@ -129,6 +138,8 @@ pub(super) fn built_in(scanners: &[ScannerName]) -> Vec<Policy> {
         types: types.iter().map(|text| pattern(text)).collect(),
         action,
         scanners: scanners.to_vec(),
+        optional_scanners: Vec::new(),
+        reuse_verdicts: None,
         max_size: None,
         max_pixels: None,
         max_side: None,

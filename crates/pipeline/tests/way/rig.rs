@@ -222,6 +222,8 @@ fn settings() -> StationSettings {
         types: types.iter().map(|pattern| pattern.parse().unwrap()).collect(),
         action,
         scanners: vec![scanner_name()],
+        optional_scanners: Vec::new(),
+        reuse_verdicts: None,
         max_size: None,
         max_pixels: None,
         max_side: None,

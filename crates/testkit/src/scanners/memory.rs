@@ -122,7 +122,7 @@ impl Scanner for MemoryScanner {
             .await
             .unwrap_or_else(|_| Err(ScanError::DeadlineExceeded { scanner: self.name.clone(), deadline }))?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ScanReport { scanner: self.name.clone(), engine: engine(), finding, elapsed_ms })
+        Ok(ScanReport { scanner: self.name.clone(), engine: engine(), finding, matches: Vec::new(), allowed_by: None, elapsed_ms })
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {
