@@ -268,8 +268,8 @@ fn fixtures() -> Result<Fixtures> {
         clean: b"nothing to see here".to_vec(),
         infected: eicar(),
         signature: "Eicar".to_owned(),
-        encrypted: fs::read(encrypted).context(encrypted)?,
-        over_limits: probe::nested(),
+        encrypted: Some(fs::read(encrypted).context(encrypted)?),
+        over_limits: Some(probe::nested()),
         huge: vec![7; 30_000_000],
     })
 }

@@ -122,7 +122,14 @@ impl Scanner for MemoryScanner {
             .await
             .unwrap_or_else(|_| Err(ScanError::DeadlineExceeded { scanner: self.name.clone(), deadline }))?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ScanReport { scanner: self.name.clone(), engine: engine(), finding, matches: Vec::new(), allowed_by: None, elapsed_ms })
+        Ok(ScanReport {
+            scanner: self.name.clone(),
+            engine: engine(),
+            finding,
+            matches: Vec::new(),
+            allowed_by: None,
+            elapsed_ms,
+        })
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {
@@ -144,8 +151,8 @@ mod tests {
             clean: b"clean".to_vec(),
             infected: eicar(),
             signature: "Eicar".to_owned(),
-            encrypted: b"encrypted".to_vec(),
-            over_limits: b"over limits".to_vec(),
+            encrypted: Some(b"encrypted".to_vec()),
+            over_limits: Some(b"over limits".to_vec()),
             huge: vec![7; 30_000_000],
         };
         let held = |reason| Finding::Unscannable { reason, detail: "told to".to_owned() };
