@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod clamd;
 pub mod cli;
 mod database;
 pub mod dev;

@@ -31,7 +31,7 @@ pub fn program(name: &str) -> PathBuf {
     profile.join(name)
 }
 
-fn under_guard(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn under_guard(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program).stdin(Stdio::null());
     for (name, _) in env::vars_os() {

@@ -81,7 +81,7 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
             ),
             ScanError::StaleSignatures { .. } => Some("run freshclam, or raise the scanner's max_signature_age"),
             ScanError::DeadlineExceeded { .. } => Some("is clamd overloaded? The scanner's timeout can be raised"),
-            ScanError::NoVerdict { .. } | ScanError::Spool { .. } => None,
+            ScanError::Unproven { .. } | ScanError::NoVerdict { .. } | ScanError::Spool { .. } => None,
         };
     }
     // Transparent errors are not links of the chain themselves.

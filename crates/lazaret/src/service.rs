@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,7 +23,7 @@ use crate::{
     failure,
     settings::Settings,
     telemetry::{self, Probe, Readiness, Telemetry},
-    wiring::Wired,
+    wiring::{Wired, WiredScanner},
 };
 
 /// How often gauges are read and histograms tidied.
@@ -140,7 +141,7 @@ impl Service {
             concurrency: settings.worker.concurrency(),
             drain_timeout: settings.worker.drain_timeout.get(),
         };
-        let probes = probes(&station, &bus);
+        let probes = probes(&station, &wired.scanners, &bus);
         let mut worker = Worker::new(Arc::clone(&station), bus, worker_settings);
         if let Some(verdicts) = verdicts {
             worker = worker.with_verdicts(verdicts);
@@ -161,7 +162,12 @@ impl Service {
     }
 }
 
-fn probes(station: &Arc<Station>, bus: &Bus) -> Vec<Probe> {
+/// Rules that are in force although they are no longer those in their folder.
+#[derive(Debug, Error)]
+#[error("{0}; the rules before are in force")]
+struct OldRules(String);
+
+fn probes(station: &Arc<Station>, scanners: &[WiredScanner], bus: &Bus) -> Vec<Probe> {
     let mut probes = Vec::new();
     let queue = Arc::clone(&bus.queue);
     probes.push(Probe::new("queue", move || {
@@ -188,6 +194,13 @@ fn probes(station: &Arc<Station>, bus: &Bus) -> Vec<Probe> {
             async move { scanner.check().await.map(drop) }
         }));
     }
+    for scanner in scanners {
+        let (name, broken) = (format!("rules of {}", scanner.slot.scanner.name()), Arc::clone(&scanner.broken));
+        probes.push(Probe::new(name, move || {
+            let told = broken();
+            async move { told.map_or(Ok(()), |why| Err(OldRules(why))) }
+        }));
+    }
     let asked = Arc::clone(station);
     probes.push(Probe::new("sandbox", move || {
         let station = Arc::clone(&asked);
@@ -207,6 +220,7 @@ async fn upkeep(wired: Wired, metrics: PrometheusHandle, stop: CancellationToken
         metrics::gauge!(telemetry::metrics::SPOOL_BYTES).set(wired.spool.used_bytes() as f64);
         if count % SIGNATURES_EVERY == 0 {
             stop.run_until_cancelled(signature_ages(&wired.station)).await;
+            engines(&wired.scanners);
         }
         count += 1;
     }
@@ -223,6 +237,20 @@ async fn signature_ages(station: &Station) {
             let age = engine.signatures_at.map_or(telemetry::metrics::UNKNOWN, age_of);
             metrics::gauge!(telemetry::metrics::SIGNATURE_AGE, "scanner" => slot.scanner.name().to_string()).set(age);
         }
+    }
+}
+
+/// What the engines were last seen to miss.
+fn engines(scanners: &[WiredScanner]) {
+    for scanner in scanners {
+        let name = scanner.slot.scanner.name().to_string();
+        let broken = f64::from(u8::from((scanner.broken)().is_some()));
+        metrics::gauge!(telemetry::metrics::RULES_BROKEN, "scanner" => name.clone()).set(broken);
+        let measured: Option<Vec<_>> =
+            scanner.engines.iter().map(|(_, engine)| engine.coverage().map(|_| engine.misses().len())).collect();
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        let misses = measured.map_or(telemetry::metrics::UNKNOWN, |misses| misses.into_iter().sum::<usize>() as f64);
+        metrics::gauge!(telemetry::metrics::CANARIES_MISSED, "scanner" => name).set(misses);
     }
 }
 

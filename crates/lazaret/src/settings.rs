@@ -43,7 +43,7 @@ pub use period::Period;
 pub use policy::Policy;
 pub use private_url::PrivateUrl;
 pub use queue::{Amqp, Queue, QueueKind, Sqs};
-pub use scanner::{ClamdAddress, Scanner, ScannerKind};
+pub use scanner::{Canaries, ClamdAddress, ClamdAddresses, IcapMethod, IcapUrl, Scanner, ScannerKind};
 pub use secret::Secret;
 pub use sessions::Sessions;
 pub(crate) use shown::without_passwords;

@@ -1,6 +1,7 @@
 //! The one place where settings become parts, and parts a station.
 
 mod buses;
+mod scanners;
 mod start;
 
 use std::{env, fs, num::NonZero, path::PathBuf, process, sync::Arc, time::Duration};
@@ -13,9 +14,8 @@ use lazaret_core::{
 };
 use lazaret_events::Record;
 use lazaret_objects::{S3Settings, S3Store, Spool, SpoolSettings, s3};
-use lazaret_pipeline::{Bus, Message, ScannerSlot, Station, StationSettings};
+use lazaret_pipeline::{Bus, Message, Station, StationSettings};
 use lazaret_sandbox::{Jail, JailSettings};
-use lazaret_scanners::{ClamdScanner, ClamdSettings};
 use lazaret_sessions::{MigrationReport, SqlSessionStore, StoreOptions};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ use crate::{
 
 pub use buses::{QueueSettings, dead_letters, queue, verdicts};
 pub(crate) use buses::{amqp_sink, webhook_sink};
+pub use scanners::{WiredScanner, scanner};
 pub use start::{probe_store, wait_for_sessions};
 
 /// The program that is jailed. It is installed beside this one.
@@ -47,6 +48,8 @@ pub struct Wired {
     pub store: Arc<S3Store>,
     /// Where objects lie meanwhile.
     pub spool: Arc<Spool>,
+    /// Its scanners, with what they tell of themselves.
+    pub scanners: Vec<WiredScanner>,
 }
 
 /// Creates or upgrades the session database, and the folder it lies in.
@@ -105,6 +108,7 @@ pub struct Parts {
     spool: Arc<Spool>,
     store: Arc<S3Store>,
     jail: Arc<Jail>,
+    scanners: Vec<WiredScanner>,
 }
 
 impl Parts {
@@ -113,17 +117,20 @@ impl Parts {
         service::survive_file_size_limit()?;
         let spool = spool(settings)?;
         let store = Arc::new(S3Store::connect(s3_settings(settings), Arc::clone(&spool)).await);
-        Ok(Self { spool, store, jail: Arc::new(jail(settings)?) })
+        let jail = Arc::new(jail(settings)?);
+        let programs = programs(settings)?;
+        let scanners = settings.scanners.iter().map(|one| scanner(settings, one, &programs)).collect::<Result<_>>()?;
+        Ok(Self { spool, store, jail, scanners })
     }
 
     /// The station.
     pub fn assemble(self, settings: &Settings, sessions: Arc<dyn SessionStore>) -> Result<Wired> {
-        let Self { spool, store, jail } = self;
+        let Self { spool, store, jail, scanners } = self;
         let (storage, worker, limits) = (&settings.storage, &settings.worker, &settings.limits);
         let station = Station {
             sessions,
             store: Arc::clone(&store) as _,
-            scanners: settings.scanners.iter().map(|scanner| slot(settings, scanner)).collect(),
+            scanners: scanners.iter().map(|scanner| scanner.slot.clone()).collect(),
             transformer: jail,
             settings: StationSettings {
                 worker_id: worker_id(),
@@ -133,13 +140,14 @@ impl Parts {
                 published_prefix: storage.published_prefix.clone(),
                 policies: settings.policy_set(),
                 max_object_size: limits.max_object_size.bytes(),
+                archive: limits.archive(),
                 require_finalize: settings.sessions.require_finalize,
                 lease: worker.lease.get(),
                 max_attempts: worker.max_attempts.get(),
                 retain_rejected: limits.retain_rejected.get(),
             },
         };
-        Ok(Wired { station: Arc::new(station), store, spool })
+        Ok(Wired { station: Arc::new(station), store, spool, scanners })
     }
 }
 
@@ -198,26 +206,6 @@ pub(crate) fn jail(settings: &Settings) -> Result<Jail> {
         metrics::counter!(telemetry::metrics::JAIL_EXITS, "cause" => cause.name()).increment(1);
     };
     Jail::new(jail, Arc::new(count)).context("the sandbox cannot be prepared")
-}
-
-fn slot(settings: &Settings, scanner: &Scanner) -> ScannerSlot {
-    ScannerSlot {
-        scanner: Arc::new(self::scanner(settings, scanner)),
-        timeout: scanner.timeout.get(),
-        max_size: scanner.max_size.bytes(),
-    }
-}
-
-/// The scanner.
-pub(crate) fn scanner(settings: &Settings, scanner: &Scanner) -> ClamdScanner {
-    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
-    let clamd = ClamdSettings {
-        max_signature_age: scanner.max_signature_age.map(Period::get),
-        max_object_bytes: scanner.max_size.bytes(),
-        max_connections: NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN),
-        ..ClamdSettings::new(scanner.name.clone(), scanner.address.to_scanner(), Timestamp::now)
-    };
-    ClamdScanner::new(clamd)
 }
 
 fn s3_settings(settings: &Settings) -> S3Settings {

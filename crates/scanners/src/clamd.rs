@@ -2,9 +2,7 @@
 
 mod address;
 mod connection;
-mod container;
 mod exchange;
-mod probe;
 mod reply;
 mod version;
 
@@ -27,6 +25,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tracing::{debug, info, warn};
 
 pub use address::{ClamdAddress, InvalidClamdAddress};
+use crate::{container, nested, signature_age};
 use connection::Fault;
 use reply::Subject;
 
@@ -42,6 +41,8 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 /// A reload in one scan happens; a reload in each of two in a row does not.
 const SCANS_PER_OBJECT: usize = 2;
 const SHOWN_CHARS: usize = 200;
+/// Deeper than the deepest `MaxRecursion` that clamd allows, which is 100.
+const DEEPER_THAN_ANY: u32 = 120;
 
 /// Where a clamd is and what is asked of it.
 #[derive(Debug, Clone)]
@@ -54,6 +55,9 @@ pub struct ClamdSettings {
     pub max_signature_age: Option<Duration>,
     /// Longer objects are unscannable without being sent. At most [`MAX_OBJECT_BYTES`] counts.
     pub max_object_bytes: u64,
+    /// clamd's own `MaxScanTime`, where it is told. It calls clean what it stopped looking at then, so a *clean* that
+    /// took as long does not count.
+    pub max_scan_time: Option<Duration>,
     /// How many objects are with clamd at once; more wait, within their deadlines. clamd's own `MaxThreads` is 10.
     pub max_connections: NonZeroUsize,
     /// Whether "clean" about an archive counts only from a clamd that has `AlertEncrypted` and `AlertExceedsMax`, which
@@ -73,6 +77,7 @@ impl ClamdSettings {
             address,
             max_signature_age: None,
             max_object_bytes: MAX_OBJECT_BYTES,
+            max_scan_time: None,
             max_connections: TEN,
             require_alerts: true,
             now,
@@ -121,7 +126,8 @@ impl ClamdScanner {
             return Ok((before, Finding::Unscannable { reason: HoldReason::ScanLimits, detail }));
         }
         for _ in 0..SCANS_PER_OBJECT {
-            let finding = self.ask(object).await?;
+            let asked = Instant::now();
+            let finding = self.in_time(self.ask(object).await?, asked.elapsed());
             let after = self.version().await?;
             if after == before {
                 return Ok((before, self.doubted(finding, alerts, object).await?));
@@ -186,6 +192,21 @@ impl ClamdScanner {
         Ok(Finding::Unscannable { reason: HoldReason::ScanLimits, detail })
     }
 
+    /// A clean answer that took as long as clamd looks at anything.
+    fn in_time(&self, finding: Finding, took: Duration) -> Finding {
+        match (finding, self.settings.max_scan_time) {
+            (Finding::Clean, Some(limit)) if took >= limit => {
+                let detail = format!(
+                    "clamd's answer took {} ms, and after its MaxScanTime of {} ms it no longer looks",
+                    took.as_millis(),
+                    limit.as_millis()
+                );
+                Finding::Unscannable { reason: HoldReason::ScanLimits, detail }
+            }
+            (finding, _) => finding,
+        }
+    }
+
     async fn version(&self) -> Result<EngineVersion, ScanError> {
         let answer = timeout(VERSION_WITHIN, exchange::version(&self.settings.address))
             .await
@@ -198,7 +219,7 @@ impl ClamdScanner {
     }
 
     fn fresh(&self, version: EngineVersion) -> Result<EngineVersion, ScanError> {
-        match version::stale(&version, self.settings.max_signature_age, (self.settings.now)()) {
+        match signature_age::stale(&version, self.settings.max_signature_age, (self.settings.now)()) {
             None => Ok(version),
             Some(detail) => Err(ScanError::StaleSignatures { scanner: self.settings.name.clone(), detail }),
         }
@@ -210,8 +231,8 @@ impl ClamdScanner {
             return Ok(Alerts::On);
         }
         let archives = [
-            (probe::encrypted(), HoldReason::Encrypted, "AlertEncrypted"),
-            (probe::nested(), HoldReason::ScanLimits, "AlertExceedsMax"),
+            (nested::encrypted(), HoldReason::Encrypted, "AlertEncrypted"),
+            (nested::nested(b"x", DEEPER_THAN_ANY), HoldReason::ScanLimits, "AlertExceedsMax"),
         ];
         let mut alerts = Alerts::On;
         for (archive, expected, setting) in archives {
@@ -295,7 +316,7 @@ impl Scanner for ClamdScanner {
         // Whatever went wrong, the next object goes only to a clamd that speaks.
         let (engine, finding) = examined.inspect_err(|_| *self.known() = Known::default())?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, matches: Vec::new(), allowed_by: None, elapsed_ms })
+        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, matches: Vec::new(), allowed_by: None, reused_from: None, elapsed_ms })
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {

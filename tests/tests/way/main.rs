@@ -4,6 +4,7 @@ mod crowd;
 mod dev;
 mod dishonest;
 mod duplicates;
+mod engines;
 mod first_errors;
 mod images;
 mod kills;

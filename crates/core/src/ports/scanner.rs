@@ -62,6 +62,14 @@ pub enum ScanError {
         /// Their age and the limit.
         detail: String,
     },
+    /// The engine misses a canary that it has to find: its signatures are not what they were, or do not work.
+    #[error("scanner {scanner} is not believed: {detail}")]
+    Unproven {
+        /// Which scanner.
+        scanner: ScannerName,
+        /// Which canary it missed.
+        detail: String,
+    },
     /// The object could not be read here.
     #[error("scanner {scanner} could not read the spooled object")]
     Spool {
@@ -77,7 +85,7 @@ impl ScanError {
     /// What to do with the delivery.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable { .. } | Self::StaleSignatures { .. } => Disposition::Unavailable,
+            Self::Unavailable { .. } | Self::StaleSignatures { .. } | Self::Unproven { .. } => Disposition::Unavailable,
             Self::DeadlineExceeded { .. } | Self::NoVerdict { .. } | Self::Spool { .. } => Disposition::Retry,
         }
     }

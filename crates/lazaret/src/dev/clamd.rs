@@ -76,17 +76,15 @@ impl Clamd {
     /// The one at `address`, which must answer; else one that runs here; else one of our own.
     pub(super) async fn find_or_start(address: Option<&ClamdAddress>, home: &Home) -> Result<Self> {
         if let Some(address) = address {
-            let scanner = Scanner::clamd(address.clone());
-            check(&scanner).await.context("the clamd given by --clamd cannot be used")?;
-            return Ok(Self { scanner, signatures: Signatures::External, own: None });
+            check(address).await.context("the clamd given by --clamd cannot be used")?;
+            return Ok(Self { scanner: Scanner::clamd(address.clone()), signatures: Signatures::External, own: None });
         }
         for address in USUAL.iter().filter_map(|text| text.parse().ok()) {
-            let scanner = Scanner::clamd(address);
-            match check(&scanner).await {
-                Ok(()) => return Ok(Self { scanner, signatures: Signatures::External, own: None }),
+            match check(&address).await {
+                Ok(()) => return Ok(Self { scanner: Scanner::clamd(address), signatures: Signatures::External, own: None }),
                 // Nobody there is the usual case; one that answers and cannot be used is worth a line.
                 Err(error) if answers(&error) => {
-                    info!(address = %scanner.address, error = &error as &dyn std::error::Error, "a clamd runs here that cannot be used");
+                    info!(%address, error = &error as &dyn std::error::Error, "a clamd runs here that cannot be used");
                 }
                 Err(_) => {}
             }
@@ -95,7 +93,7 @@ impl Clamd {
             if has_signatures(Path::new(SYSTEM_DATABASE)) { Signatures::System } else { Signatures::BuiltInTest };
         let own = Process::start(&home.folder, signatures).await?;
         let scanner = Scanner { max_size: process::MAX_SIZE, ..Scanner::clamd(own.address().clone()) };
-        check(&scanner).await.context("the clamd of `lazaret dev` cannot be used")?;
+        check(own.address()).await.context("the clamd of `lazaret dev` cannot be used")?;
         Ok(Self { scanner, signatures, own: Some(own) })
     }
 
@@ -106,7 +104,7 @@ impl Clamd {
 
     pub(super) fn told(&self) -> Told {
         Told {
-            address: self.scanner.address.to_string(),
+            address: self.scanner.addresses(),
             signatures: self.signatures,
             signature_warning: self.signatures.warning(),
         }
@@ -121,9 +119,9 @@ impl Clamd {
     }
 }
 
-async fn check(scanner: &Scanner) -> Result<(), ScanError> {
+async fn check(address: &ClamdAddress) -> Result<(), ScanError> {
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
-    let settings = ClamdSettings::new(scanner.name.clone(), scanner.address.to_scanner(), Timestamp::now);
+    let settings = ClamdSettings::new(Scanner::clamd(address.clone()).name, address.to_scanner(), Timestamp::now);
     ClamdScanner::new(settings).check().await.map(drop)
 }
 

@@ -3,11 +3,11 @@
 mod connections;
 mod policies;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use lazaret_scanners::MAX_OBJECT_BYTES;
 
-use super::{Period, Settings, SettingsError, Size};
+use super::{Period, Scanner, ScannerKind, Settings, SettingsError, Size};
 
 pub(super) use policies::MAX_SIDE;
 
@@ -21,6 +21,9 @@ const MAX_WAIT_TIME: Period = Period::from_secs(20);
 const MAX_VISIBILITY_TIMEOUT: Period = Period::from_secs(12 * 3600);
 /// A shorter lease would end between two renewals on a busy machine.
 const MIN_LEASE: Period = Period::from_secs(1);
+
+/// The largest `MaxRecursion` of clamd.
+const MAX_ARCHIVE_DEPTH: u32 = 100;
 
 /// More is no setting but a slip: a few of these fit into the address space of a process.
 const MAX_MAP: Size = Size::gib(1024);
@@ -84,6 +87,19 @@ fn work(settings: &Settings) -> Outcome {
         format!("{} is more than worker.spool_budget of {}", worker.memory_spool_limit, worker.spool_budget),
     )?;
     ensure(limits.max_object_size.bytes() > 0, "limits.max_object_size", "nothing could be uploaded: raise it")?;
+    for (key, limit) in [
+        ("limits.archive_depth", u64::from(limits.archive_depth)),
+        ("limits.archive_entries", limits.archive_entries),
+        ("limits.archive_unpacked", limits.archive_unpacked.bytes()),
+        ("limits.archive_ratio", limits.archive_ratio),
+    ] {
+        ensure(limit > 0, key, "no archive could be published: use a policy with action \"reject\" for that")?;
+    }
+    ensure(
+        limits.archive_depth <= MAX_ARCHIVE_DEPTH,
+        "limits.archive_depth",
+        format!("{} is deeper than clamd can look: at most {MAX_ARCHIVE_DEPTH}", limits.archive_depth),
+    )?;
     ensure(
         limits.max_object_size <= worker.spool_budget,
         "limits.max_object_size",
@@ -133,10 +149,46 @@ fn scanners(settings: &Settings) -> Outcome {
             format!("scanner[{index}].timeout"),
             "a time longer than nothing is expected",
         )?;
+        ensure(scanner.max_size.bytes() > 0, format!("scanner[{index}].max_size"), "nothing could be scanned: raise it")?;
         ensure(
-            scanner.max_size.bytes() <= MAX_OBJECT_BYTES,
+            scanner.kind != ScannerKind::Clamd || scanner.max_size.bytes() <= MAX_OBJECT_BYTES,
             format!("scanner[{index}].max_size"),
             format!("{} is more than clamd ever scans: at most {MAX_OBJECT_BYTES} bytes", scanner.max_size),
+        )?;
+        kind(scanner, index)?;
+    }
+    Ok(())
+}
+
+/// What one kind needs and another does not know.
+fn kind(scanner: &Scanner, index: usize) -> Outcome {
+    let kind = scanner.kind.as_str();
+    for (name, kinds, is_set) in scanner.particular() {
+        let key = format!("scanner[{index}].{name}");
+        ensure(!is_set || kinds.contains(&scanner.kind), key.clone(), format!("a scanner of kind {kind:?} has no such setting"))?;
+        ensure(is_set || scanner.kind.needs() != name, key, format!("a scanner of kind {kind:?} needs it"))?;
+    }
+    ensure(
+        scanner.kind != ScannerKind::Yara || cfg!(feature = "yara"),
+        format!("scanner[{index}].kind"),
+        "this program was built without YARA: build it with `--features yara`",
+    )?;
+    if let Some(command) = &scanner.command {
+        ensure(
+            command.first().is_some_and(|program| Path::new(program).is_absolute()),
+            format!("scanner[{index}].command"),
+            "the absolute path of a program is expected first",
+        )?;
+    }
+    for (name, period) in [("cpu_time", scanner.cpu_time), ("max_scan_time", scanner.max_scan_time)] {
+        let Some(period) = period else { continue };
+        ensure(!period.is_zero(), format!("scanner[{index}].{name}"), "a time longer than nothing is expected")?;
+    }
+    if let Some(limit) = scanner.max_scan_time {
+        ensure(
+            limit < scanner.timeout,
+            format!("scanner[{index}].max_scan_time"),
+            format!("{limit} is not less than timeout of {}: clamd would go on with what nobody waits for", scanner.timeout),
         )?;
     }
     Ok(())

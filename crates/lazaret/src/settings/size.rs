@@ -22,6 +22,11 @@ impl Size {
         Self(count << 30)
     }
 
+    /// This many bytes.
+    pub const fn from_bytes(count: u64) -> Self {
+        Self(count)
+    }
+
     /// In bytes.
     pub const fn bytes(self) -> u64 {
         self.0

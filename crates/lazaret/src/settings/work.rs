@@ -2,6 +2,7 @@
 
 use std::{env, num::NonZero, path::PathBuf, thread};
 
+use lazaret_pipeline::ArchiveLimits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -86,14 +87,41 @@ pub struct Limits {
     pub upload_ttl: Period,
     /// How long a rejected original is kept.
     pub retain_rejected: Period,
+    /// How many archives may lie in each other, the object itself being the first. More are held as `scan-limits`, as is
+    /// all that breaks one of the three limits below.
+    pub archive_depth: u32,
+    /// How many members an archive may have, with those of all archives in it.
+    pub archive_entries: u64,
+    /// How much an archive may unpack to, with all archives in it.
+    pub archive_unpacked: Size,
+    /// How many times as long as its packed bytes a member may be.
+    pub archive_ratio: u64,
+}
+
+impl Limits {
+    /// What the pipeline takes.
+    pub fn archive(&self) -> ArchiveLimits {
+        ArchiveLimits {
+            max_depth: self.archive_depth,
+            max_entries: self.archive_entries,
+            max_total_size: self.archive_unpacked.bytes(),
+            max_ratio: self.archive_ratio,
+            ..ArchiveLimits::default()
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let archive = ArchiveLimits::default();
         Self {
             max_object_size: Size::gib(2),
             upload_ttl: Period::from_secs(3600),
             retain_rejected: Period::from_secs(7 * 24 * 3600),
+            archive_depth: archive.max_depth,
+            archive_entries: archive.max_entries,
+            archive_unpacked: Size::from_bytes(archive.max_total_size),
+            archive_ratio: archive.max_ratio,
         }
     }
 }

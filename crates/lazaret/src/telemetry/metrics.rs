@@ -10,6 +10,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Age of a scanner's signatures, in seconds, by `scanner`; [`UNKNOWN`] until the scanner has said it.
 pub const SIGNATURE_AGE: &str = "lazaret_scanner_signature_age_seconds";
+/// 1 while a scanner works with rules that are no longer those in its folder, by `scanner`.
+pub const RULES_BROKEN: &str = "lazaret_scanner_rules_broken";
+/// How many canaries a scanner's engines missed, by `scanner`; [`UNKNOWN`] where they were not measured.
+pub const CANARIES_MISSED: &str = "lazaret_scanner_canaries_missed";
 /// Ends of processes in the jail, by `cause`.
 pub const JAIL_EXITS: &str = "lazaret_jail_exits_total";
 /// A gauge that nobody knows the value of, as Prometheus has it: it compares as false with everything.
@@ -41,6 +45,8 @@ fn describe() {
     describe_histogram!(names::EVENT_TO_SETTLED, "From the event's time to the commit, in seconds.");
     describe_histogram!(names::SCANNER, "How long each scanner took, in seconds.");
     describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds; NaN where it is not known.");
+    describe_gauge!(RULES_BROKEN, "1 while a scanner works with rules that are no longer those in its folder.");
+    describe_gauge!(CANARIES_MISSED, "Canaries that a scanner's engines missed; NaN where they were not measured.");
     describe_counter!(JAIL_EXITS, "Ends of processes in the jail, by cause.");
     describe_gauge!(SPOOL_BYTES, "Bytes reserved in the spool.");
     describe_counter!(names::DELIVERIES, "Deliveries, by result.");
@@ -70,6 +76,8 @@ fn register(scanners: &[ScannerName]) {
     for scanner in scanners {
         drop(histogram!(names::SCANNER, "scanner" => scanner.to_string()));
         gauge!(SIGNATURE_AGE, "scanner" => scanner.to_string()).set(UNKNOWN);
+        gauge!(RULES_BROKEN, "scanner" => scanner.to_string()).set(0);
+        gauge!(CANARIES_MISSED, "scanner" => scanner.to_string()).set(UNKNOWN);
     }
     drop(histogram!(names::EVENT_TO_SETTLED));
     gauge!(names::IN_FLIGHT).set(0);

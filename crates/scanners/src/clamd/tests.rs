@@ -200,7 +200,7 @@ async fn a_clamd_that_hides_its_limits_is_not_believed_about_archives() {
     let encrypted = || Answer::line("stream: Heuristics.Encrypted.Zip FOUND");
     let limits = || Answer::line("stream: Heuristics.Limits.Exceeded.MaxRecursion FOUND");
     let (clean, ok) = (|| Answer::line("stream: OK"), || Answer::line("fd[9]: OK"));
-    let archive = spooled(&probe::nested()).unwrap();
+    let archive = spooled(&nested::nested(b"x", DEEPER_THAN_ANY)).unwrap();
     for (answers, setting) in [([clean(), limits()], "AlertEncrypted"), ([encrypted(), clean()], "AlertExceedsMax")] {
         let scanner = ClamdScanner::new(settings(fake.address()));
         fake.answers([answers[0].clone(), answers[1].clone(), ok()]);
@@ -269,7 +269,7 @@ fn fixtures() -> Result<Fixtures> {
         infected: eicar(),
         signature: "Eicar".to_owned(),
         encrypted: Some(fs::read(encrypted).context(encrypted)?),
-        over_limits: Some(probe::nested()),
+        over_limits: Some(nested::nested(b"x", DEEPER_THAN_ANY)),
         huge: vec![7; 30_000_000],
     })
 }

@@ -4,17 +4,18 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::Result;
 use lazaret_core::{
-    Timestamp,
+    EngineVersion, Timestamp,
     ports::{ObjectStore, Scanner as _, SessionStore, Transformer},
 };
 use lazaret_objects::{Capabilities, Capability};
 use lazaret_queue::{AmqpSettings, SqsQueue, SqsSettings};
 use lazaret_sandbox::{Extra, JailReport};
+use lazaret_scanners::ProvenScanner;
 use uuid::Uuid;
 
 use super::finding::Finding;
 use crate::{
-    settings::{EventsKind, Scanner, Settings},
+    settings::{EventsKind, Scanner, ScannerKind, Settings},
     wiring::{self, QueueSettings},
 };
 
@@ -158,24 +159,75 @@ pub(super) async fn scanner(settings: &Settings, scanner: &Scanner) -> Vec<Findi
     or_error(
         &name,
         Box::pin(async {
-            let engine = wiring::scanner(settings, scanner).check().await?;
-            let mut detail = engine.engine;
-            if let Some(signatures) = engine.signatures {
-                detail.push_str(", signatures ");
-                detail.push_str(&signatures);
+            let programs = wiring::programs(settings)?;
+            let wired = wiring::scanner(settings, scanner, &programs)?;
+            let mut findings = Vec::new();
+            for (address, engine) in &wired.engines {
+                let name = if wired.engines.len() == 1 { name.clone() } else { format!("{name} at {address}") };
+                match engine.check().await {
+                    Ok(version) => {
+                        findings.push(signatures(&name, &version));
+                        findings.extend(canaries(&name, engine, scanner));
+                    }
+                    Err(error) => findings.push(Finding::of_error(&name, &error.into())),
+                }
             }
-            let Some(made_at) = engine.signatures_at else {
-                let unknown = format!("{detail} of unknown age");
-                return Ok(vec![Finding::ok(&name, unknown)]);
-            };
-            #[expect(clippy::disallowed_methods, reason = "an age for people, which decides nothing")]
-            let hours = Timestamp::now().duration_since(made_at).as_hours();
-            let (days, hours) = (hours / 24, hours % 24);
-            let detail = format!("{detail}, {days} days and {hours} hours old");
-            Ok(vec![if days >= STALE_DAYS { Finding::warning(&name, detail) } else { Finding::ok(&name, detail) }])
+            if scanner.kind == ScannerKind::Clamd && scanner.max_scan_time.is_none() {
+                findings.push(Finding::warning(
+                    format!("{name}: time"),
+                    "max_scan_time is not set: tell clamd's MaxScanTime, after which it calls clean what it did not look at",
+                ));
+            }
+            if let Some(why) = (wired.broken)() {
+                findings.push(Finding::failed(format!("{name}: rules"), why, None));
+            }
+            Ok(findings)
         }),
     )
     .await
+}
+
+fn signatures(name: &str, engine: &EngineVersion) -> Finding {
+    let mut detail = engine.engine.clone();
+    if let Some(signatures) = &engine.signatures {
+        detail.push_str(", signatures ");
+        detail.push_str(signatures);
+    }
+    let Some(made_at) = engine.signatures_at else {
+        return Finding::ok(name, format!("{detail} of unknown age"));
+    };
+    #[expect(clippy::disallowed_methods, reason = "an age for people, which decides nothing")]
+    let hours = Timestamp::now().duration_since(made_at).as_hours();
+    let (days, hours) = (hours / 24, hours % 24);
+    let detail = format!("{detail}, {days} days and {hours} hours old");
+    if days >= STALE_DAYS { Finding::warning(name, detail) } else { Finding::ok(name, detail) }
+}
+
+/// Where the engine was seen to look.
+fn canaries(name: &str, engine: &ProvenScanner, scanner: &Scanner) -> Option<Finding> {
+    let name = format!("{name}: canaries");
+    let Some(coverage) = engine.coverage() else {
+        return Some(match scanner.canaries() {
+            lazaret_scanners::Canaries::Off => Finding::ok(name, "off: the engine is believed"),
+            _ => return None,
+        });
+    };
+    let Some(marker) = coverage.marker else {
+        let unknown = "the engine finds neither Lazaret's canary nor EICAR's: what it says of containers does not count; \
+                       put config/clamav/lazaret-canary.ndb into its signature database";
+        return Some(Finding::warning(name, unknown));
+    };
+    let misses = engine.misses();
+    if !misses.is_empty() {
+        let detail = format!("with {marker} it finds {}: such objects are held as scan-limits", misses.join("; "));
+        return Some(Finding::warning(name, detail));
+    }
+    let largest = match coverage.largest {
+        Some(largest) => format!("behind {largest} bytes"),
+        None => "at the end of large files: not tried, which takes Lazaret's canary".to_owned(),
+    };
+    let depth = coverage.depth.map_or(0, |(depth, _)| depth);
+    Some(Finding::ok(name, format!("{marker} is found in every container, {depth} archives deep, and {largest}")))
 }
 
 /// ClamAV's signatures change every day.

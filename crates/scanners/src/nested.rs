@@ -1,30 +1,28 @@
-//! Two archives that show whether clamd says what it could not look at.
-
-/// Deeper than the deepest `MaxRecursion` that clamd allows, which is 100.
-const DEPTH: usize = 120;
+//! Zip archives that engines are tried with.
 
 const FLAG_ENCRYPTED: u16 = 1;
 
 /// An archive with one member that is marked as encrypted.
-pub(super) fn encrypted() -> Vec<u8> {
+pub(crate) fn encrypted() -> Vec<u8> {
     zip(&[0; 13], FLAG_ENCRYPTED)
 }
 
-/// An archive in an archive, past every limit.
-pub(super) fn nested() -> Vec<u8> {
-    (0..DEPTH).fold(vec![b'x'], |inner, _| zip(&inner, 0))
+/// `inside`, in an archive, in an archive, … `depth` of them.
+pub(crate) fn nested(inside: &[u8], depth: u32) -> Vec<u8> {
+    (0..depth).fold(inside.to_vec(), |inner, _| zip(&inner, 0))
 }
 
-/// A zip with one stored member (PKWARE APPNOTE 4.3). clamd does not look at the checksum.
+/// A zip with one stored member (PKWARE APPNOTE 4.3).
 fn zip(member: &[u8], flags: u16) -> Vec<u8> {
     const NAME: &[u8] = b"a";
     const DATE: u16 = 0x21;
-    // The deepest archive here has some 12 KB.
+    // Archives here have some KB.
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut shared = Vec::new();
-    for field in [10, flags, 0, 0, DATE, 0, 0] {
+    for field in [10, flags, 0, 0, DATE] {
         shared.extend_from_slice(&field.to_le_bytes());
     }
+    shared.extend_from_slice(&crc32fast::hash(member).to_le_bytes());
     shared.extend_from_slice(&length(member));
     shared.extend_from_slice(&length(member));
     shared.extend_from_slice(&[1, 0, 0, 0]);

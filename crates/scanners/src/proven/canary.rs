@@ -1,0 +1,104 @@
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use lazaret_core::{Sha256Digest, Spooled};
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::Serialize;
+
+use crate::{container::Container, nested};
+
+macro_rules! canary {
+    ($marker:literal, $kind:literal) => {
+        include_bytes!(concat!("../../canaries/", $marker, ".", $kind))
+    };
+}
+
+macro_rules! containers {
+    ($marker:literal) => {
+        &[
+            (Container::Zip, canary!($marker, "zip")),
+            (Container::Tar, canary!($marker, "tar")),
+            (Container::Gzip, canary!($marker, "gz")),
+            (Container::Bzip2, canary!($marker, "bz2")),
+            (Container::Xz, canary!($marker, "xz")),
+            (Container::Zstd, canary!($marker, "zst")),
+            (Container::SevenZip, canary!($marker, "7z")),
+            (Container::Rar, canary!($marker, "rar")),
+        ]
+    };
+}
+
+/// A text that an engine has a signature for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Marker {
+    /// Lazaret's own, found anywhere in a file: `config/clamav/lazaret-canary.ndb`.
+    Own,
+    /// EICAR's test file (<https://www.eicar.org/download-anti-malware-testfile/>), which engines know without being
+    /// told, and which they need not find unless it is the whole file.
+    Eicar,
+}
+
+impl Marker {
+    pub(super) const fn plain(self) -> &'static [u8] {
+        match self {
+            Self::Own => canary!("own", "plain"),
+            Self::Eicar => canary!("eicar", "plain"),
+        }
+    }
+
+    /// The text in each container that there is a canary for.
+    pub(super) const fn containers(self) -> &'static [(Container, &'static [u8])] {
+        match self {
+            Self::Own => containers!("own"),
+            Self::Eicar => containers!("eicar"),
+        }
+    }
+
+    /// What an operator does about an engine that misses it.
+    pub(super) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Own => "put config/clamav/lazaret-canary.ndb into its signature database and reload it",
+            Self::Eicar => "its signatures are not loaded, or not those it had",
+        }
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "Lazaret's canary",
+            Self::Eicar => "the EICAR test file",
+        })
+    }
+}
+
+/// The marker, `depth` archives deep.
+pub(super) fn nested(marker: Marker, depth: u32) -> Vec<u8> {
+    nested::nested(marker.plain(), depth)
+}
+
+/// These bytes as an object.
+pub(super) fn object(bytes: &[u8]) -> io::Result<Spooled> {
+    let mut file = File::from(memfd_create("lazaret-canary", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(spooled(file, bytes.len() as u64))
+}
+
+/// An object of `len` bytes with the marker behind a hole. Blocking.
+pub(super) fn at_the_end(dir: &Path, len: u64) -> io::Result<Spooled> {
+    let marker = Marker::Own.plain();
+    let file = tempfile::tempfile_in(dir)?;
+    file.write_all_at(marker, len.saturating_sub(marker.len() as u64))?;
+    Ok(spooled(file, len.max(marker.len() as u64)))
+}
+
+/// No record of a canary is kept, so its digest is nobody's.
+fn spooled(file: File, len: u64) -> Spooled {
+    Spooled::new(file, len, Sha256Digest::from_bytes([0; 32]), ())
+}
