@@ -10,6 +10,8 @@ use crate::servers::{self, Begun};
 use crate::workspace::Workspace;
 use crate::{build, child, say, schema, tools};
 
+/// Everything there is, what the default build leaves out included.
+const ALL: [&str; 3] = ["--workspace", "--features", "yara"];
 const FETCH_WITHIN: Duration = Duration::from_mins(2);
 const ADVISORIES_UNREACHABLE: &str =
     "advisories and yanked crates NOT checked: the advisory database could not be fetched";
@@ -25,7 +27,7 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     let servers = steps.step("servers", || begun.ready())?;
     steps.step("doc-tests", || {
         let mut command = workspace.cargo("test");
-        child::run("cargo test --doc", command.args(["--doc", "--workspace", "--quiet"]).envs(servers.environment()))
+        child::run("cargo test --doc", command.args(ALL).args(["--doc", "--quiet"]).envs(servers.environment()))
     })?;
     steps.print();
     for warning in &steps.warnings {
@@ -33,7 +35,7 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     }
     say::step("cargo nextest");
     let mut command = workspace.cargo("nextest");
-    command.args(["run", "--workspace"]).args(nextest).envs(servers.environment()).env("LAZARET_TEST_JAIL", jailed);
+    command.arg("run").args(ALL).args(nextest).envs(servers.environment()).env("LAZARET_TEST_JAIL", jailed);
     let status = child::status("cargo nextest", &mut command, Duration::MAX)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
@@ -50,12 +52,15 @@ fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 
 fn check(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.step("clippy", || {
-        let arguments = ["--workspace", "--all-targets", "--", "-D", "warnings"];
-        child::run("cargo clippy", workspace.cargo("clippy").args(arguments))
+        let arguments = ["--all-targets", "--", "-D", "warnings"];
+        child::run("cargo clippy", workspace.cargo("clippy").args(ALL).args(arguments))
+    })?;
+    steps.step("clippy of the default build", || {
+        child::run("cargo clippy", workspace.cargo("clippy").args(["--package", "lazaret", "--", "-D", "warnings"]))
     })?;
     steps.step("rustdoc", || {
         let mut command = workspace.cargo("doc");
-        command.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");
+        command.args(ALL).arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings");
         child::run("cargo doc", &mut command)
     })?;
     let advisories = steps.step("deny", || deny(workspace))?;
@@ -64,7 +69,7 @@ fn check(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     steps.step("machete", || child::run("cargo machete", &mut workspace.cargo("machete")))?;
     steps
-        .step("build", || child::run("cargo build", workspace.cargo("build").args(["--workspace", "--all-targets"])))?;
+        .step("build", || child::run("cargo build", workspace.cargo("build").args(ALL).arg("--all-targets")))?;
     steps.step("settings schema", || schema::check(workspace))
 }
 
