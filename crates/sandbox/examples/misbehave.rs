@@ -76,7 +76,7 @@ fn pretend(survived: &str) -> ! {
         ToChild::Probe(probe) if probe.name() == survived => say(&ToHost::Survived { probe, errno: 0 }.encode()),
         ToChild::Probe(Probe::PastOutput | Probe::WriteInput) => end_by(libc::SIGSEGV),
         ToChild::Probe(_) => end_by(libc::SIGSYS),
-        ToChild::SetUp(_) => panic!("another set-up"),
+        ToChild::SetUp(_) | ToChild::Launch(_) => panic!("another set-up"),
     }
     std::process::exit(0)
 }
@@ -329,6 +329,7 @@ fn forbid(layer: &str, fake: bool) {
     let (call, arguments, errno) = match layer {
         "parent-death-signal" => prctl(libc::PR_SET_PDEATHSIG),
         "not-dumpable" => prctl(libc::PR_SET_DUMPABLE),
+        "capabilities" => (libc::SYS_capset, vec![], libc::EPERM),
         "no-new-privileges" => prctl(libc::PR_SET_NO_NEW_PRIVS),
         "descriptors" => (libc::SYS_close_range, vec![], libc::ENOSYS),
         "maps" => (libc::SYS_mmap, vec![(3, libc::MAP_SHARED, is)], libc::EPERM),

@@ -9,6 +9,7 @@ mod memfd;
 mod memory;
 mod pool;
 mod prisoner;
+mod program;
 mod reaper;
 mod report;
 mod self_test;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     exits::ExitCause,
+    program::Launcher,
     report::{Extra, JailReport},
 };
 use self::{line::Blueprint, pool::Pool};

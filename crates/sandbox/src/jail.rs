@@ -2,6 +2,7 @@
 
 mod allocator;
 mod confine;
+mod launch;
 mod limits;
 mod maps;
 mod probes;
@@ -79,7 +80,8 @@ impl MissingLayer {
     }
 }
 
-/// Builds the jail around this process, does one job with `work`, answers and ends the process.
+/// Builds the jail around this process, does one job with `work`, answers and ends the process. Where the host says so,
+/// it becomes a program that nobody here wrote instead, in a jail of its own kind ([`crate::Launcher`]).
 ///
 /// To be called first thing in `main`, on the main thread of a process that a [`crate::Jail`] started. Started in
 /// any other way the process says so on standard error and ends.
@@ -89,7 +91,11 @@ pub fn run(work: fn(&Confined, Job<'_>) -> Answer) -> ! {
         exit(EXIT_SET_UP);
     }
     process::report_panics();
-    let Some(ToChild::SetUp(set_up)) = hear() else { exit(EXIT_WIRE) };
+    let set_up = match hear() {
+        Some(ToChild::SetUp(set_up)) => set_up,
+        Some(ToChild::Launch(order)) => launch::launch(&order),
+        Some(ToChild::Work(_) | ToChild::Probe(_)) | None => exit(EXIT_WIRE),
+    };
     match enter(&set_up) {
         Ok((confined, maps)) => serve(&confined, maps, work),
         Err(MissingLayer { layer, detail }) => {
@@ -133,7 +139,7 @@ fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> An
             }
         }
         Some(ToChild::Probe(probe)) => ToHost::Survived { probe, errno: probes::attempt(confined, probe, &mut maps) },
-        Some(ToChild::SetUp(_)) | None => exit(EXIT_WIRE),
+        Some(ToChild::SetUp(_) | ToChild::Launch(_)) | None => exit(EXIT_WIRE),
     };
     exit(if say(&answer).is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod elf;
 pub mod format;
 pub mod host;
 pub mod jail;
@@ -9,7 +10,7 @@ pub mod probe;
 pub mod wire;
 
 pub use format::{Refusal, RefusalCode};
-pub use host::{ExitCause, Extra, Jail, JailError, JailReport, JailSettings};
+pub use host::{ExitCause, Extra, Jail, JailError, JailReport, JailSettings, Launcher};
 pub use jail::{Answer, Confined, JailedAllocator, Job};
 pub use layer::Layer;
 pub use probe::Probe;

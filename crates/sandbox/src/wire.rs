@@ -20,6 +20,9 @@ use crate::{
 /// Length of every message in bytes.
 pub const MESSAGE_BYTES: usize = 512;
 
+/// Length of a program's words at most, in bytes, each with its NUL.
+pub const MAX_WORDS_BYTES: usize = 64 << 10;
+
 const MAGIC: [u8; 4] = *b"LZJ2";
 const TEXT_BYTES: usize = 120;
 
@@ -106,6 +109,24 @@ pub struct SetUp {
     pub cpu_ms: u64,
 }
 
+/// What a child needs to know to build the jail of a program and to become it. The program's words, each ended by a NUL,
+/// follow in one message of their own, with the descriptor that is to be its descriptor 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launch {
+    /// The host's process id, which the child must find as its parent.
+    pub host_pid: u32,
+    /// The program's address space in bytes.
+    pub memory_bytes: u64,
+    /// Its CPU time in milliseconds.
+    pub cpu_ms: u64,
+    /// Whether it may have more than one thread.
+    pub threads: bool,
+    /// How many words the program and its arguments are, at least one.
+    pub arguments: u16,
+    /// How many words after these are what it may read.
+    pub readable: u16,
+}
+
 /// What a ready child is to do. It does one task and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -153,6 +174,8 @@ pub enum ToChild {
     Work(Task),
     /// After `Ready`: an attempt that must fail.
     Probe(Probe),
+    /// First, instead of `SetUp`: which jail to build, and to become a program in it.
+    Launch(Launch),
 }
 
 /// What the child says.
@@ -200,6 +223,16 @@ impl ToChild {
                     .frame
             }
             Self::Probe(probe) => Writer::new(2).u8(probe.code()).frame,
+            Self::Launch(launch) => {
+                Writer::new(7)
+                    .u32(launch.host_pid)
+                    .u64(launch.memory_bytes)
+                    .u64(launch.cpu_ms)
+                    .u8(launch.threads.into())
+                    .put(&launch.arguments.to_le_bytes())
+                    .put(&launch.readable.to_le_bytes())
+                    .frame
+            }
             Self::Work(Task::Decode(task)) => {
                 Writer::new(3)
                     .u64(task.input_bytes)
@@ -272,6 +305,14 @@ impl ToChild {
                 limits: fields.limits(),
                 artefacts: fields.list(Reader::artefact)?,
             })),
+            7 => Self::Launch(Launch {
+                host_pid: fields.u32(),
+                memory_bytes: fields.u64(),
+                cpu_ms: fields.u64(),
+                threads: fields.code(bool_from_code)?,
+                arguments: u16::from_le_bytes(fields.take()),
+                readable: u16::from_le_bytes(fields.take()),
+            }),
             other => return Err(WireError::Code(other)),
         };
         fields.end(message)
@@ -313,6 +354,14 @@ impl ToHost {
             other => return Err(WireError::Code(other)),
         };
         fields.end(message)
+    }
+}
+
+const fn bool_from_code(code: u8) -> Option<bool> {
+    match code {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
     }
 }
 
@@ -547,6 +596,14 @@ mod tests {
             ToChild::Work(Task::Sanitise(Sanitise { input_bytes: 3, format: DocumentFormat::Svg })),
             ToChild::Work(Task::Verify(verify)),
             ToChild::Probe(Probe::PastOutput),
+            ToChild::Launch(Launch {
+                host_pid: 9,
+                memory_bytes: 1 << 33,
+                cpu_ms: 5000,
+                threads: true,
+                arguments: 1,
+                readable: u16::MAX,
+            }),
         ] {
             assert_eq!(ToChild::decode(&message.encode()), Ok(message));
         }

@@ -8,7 +8,8 @@ use crate::{Spooled, error::Cause};
 /// Runs a program that nobody here wrote on one object, in a jail: without network, without a way to start other
 /// programs, without anything to write to but its answer.
 ///
-/// * The object is its descriptor 0, readable from the first byte; its answer is what it writes to descriptor 1.
+/// * The object is its descriptor 0, readable from the first byte and never writable; its answer is what it writes to
+///   descriptor 1. Each run has an offset of its own.
 /// * The call ends within `wall_time` and leaves no process behind, whatever the program does, and also when dropped.
 #[async_trait]
 pub trait ProgramJail: Send + Sync {
@@ -26,6 +27,8 @@ pub struct JailedProgram {
     /// Files and folders that it may read beside its own and what every program needs (its interpreter, shared
     /// libraries), absolute paths.
     pub readable: Vec<PathBuf>,
+    /// Whether it may have more than one thread. Other processes it never has.
+    pub threads: bool,
     /// Address space, in bytes.
     pub memory_bytes: u64,
     /// Processor time.
@@ -52,6 +55,8 @@ pub enum ProgramEnd {
     Killed {
         /// Which limit, call or signal, in plain words.
         why: String,
+        /// The end of what it wrote to descriptor 2, for people.
+        complaint: String,
     },
 }
 
@@ -68,6 +73,15 @@ pub enum ProgramJailError {
         /// What the system said.
         #[source]
         source: Cause,
+    },
+    /// The object could not be handed to it.
+    #[error("the object cannot be handed to {program}")]
+    Object {
+        /// The program.
+        program: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The program could not be started.
     #[error("{program} cannot be started")]

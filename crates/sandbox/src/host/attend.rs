@@ -22,7 +22,7 @@ use super::{
 use crate::wire::{MESSAGE_BYTES, ToChild, ToHost};
 
 /// How long a child may take to build its jail, a millisecond's work, on a machine that has other things to do.
-const SET_UP_TIME: Duration = Duration::from_secs(10);
+pub(super) const SET_UP_TIME: Duration = Duration::from_secs(10);
 
 /// How a child ended, the host's own hand included.
 #[derive(Debug)]
@@ -178,23 +178,26 @@ fn speaks_in_turn(message: &ToHost, ready: bool) -> bool {
 }
 
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
-enum Word {
+pub(super) enum Word {
     Message(ToHost),
     Nonsense(String),
     HungUp,
 }
 
-async fn listen(wire: &AsyncFd<OwnedFd>) -> io::Result<Word> {
+pub(super) async fn listen(wire: &AsyncFd<OwnedFd>) -> io::Result<Word> {
     // One byte more than a message, so that a longer one is seen to be longer.
     let mut buffer = [0; MESSAGE_BYTES + 1];
-    let received = wire.async_io(Interest::READABLE, |fd| Ok(recv(fd, &mut buffer, RecvFlags::empty())?.0)).await;
-    match received {
+    let received = wire.async_io(Interest::READABLE, |fd| match recv(fd, &mut buffer, RecvFlags::empty()) {
+        // It left with words of ours unread, which is told once and before its own last words.
+        Err(Errno::CONNRESET) => Ok(recv(fd, &mut buffer, RecvFlags::empty())?.0),
+        other => Ok(other?.0),
+    });
+    match received.await {
         Ok(0) => Ok(Word::HungUp),
         Ok(len) => Ok(match ToHost::decode(&buffer[..len]) {
             Ok(message) => Word::Message(message),
             Err(error) => Word::Nonsense(error.to_string()),
         }),
-        // The child died with words of ours unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Word::HungUp),
         Err(error) => Err(error),
     }

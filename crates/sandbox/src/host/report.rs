@@ -2,10 +2,10 @@
 
 #![expect(unsafe_code, reason = "asking for Landlock's version has no safe wrapper")]
 
-use std::{fs, io::Read, path::Path};
+use std::{fs, path::Path};
 
 use super::Jail;
-use crate::layer::Layer;
+use crate::{elf, layer::Layer};
 
 /// What confines a job here. Every layer of [`Layer::ALL`] is required, so none is listed as missing: where one is, the
 /// self-test fails and names it.
@@ -99,21 +99,8 @@ fn delegated_cgroup() -> bool {
     memory && rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Whether a 64-bit ELF file (elf(5)) asks for no interpreter.
+/// Whether a 64-bit ELF file asks for no loader.
 fn is_static(program: &Path) -> Option<bool> {
-    const INTERPRETER: u64 = 3;
-    // The program headers follow the file's own at once.
-    let mut head = Vec::new();
-    fs::File::open(program).ok()?.take(4096).read_to_end(&mut head).ok()?;
-    let number = |at: u64, len: u64| {
-        let at = usize::try_from(at).ok()?;
-        let bytes = head.get(at..at.checked_add(usize::try_from(len).ok()?)?)?;
-        Some(bytes.iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte)))
-    };
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (table, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
-    let kinds: Vec<_> = (0..count).map(|index| number(table.checked_add(index * size)?, 4)).collect::<Option<_>>()?;
-    Some(!kinds.contains(&INTERPRETER))
+    let file = fs::File::open(program).ok()?;
+    elf::loading(&file).ok()?.map(|loading| loading == elf::Loading::Static)
 }

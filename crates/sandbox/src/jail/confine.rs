@@ -10,7 +10,7 @@ use std::{
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetStatus, Scope,
+    RulesetCreated, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Signal};
 
@@ -56,18 +56,26 @@ pub(super) fn close_descriptors() -> Result<(), MissingLayer> {
     require(Layer::Descriptors, left <= 4, "the kernel left some open")
 }
 
-/// Landlock with everything denied that the running kernel can deny: files from 5.13, TCP from 6.7, signals and
-/// abstract sockets to processes outside from 6.12. A kernel without Landlock is refused.
+/// Landlock with everything denied that the running kernel can deny. A kernel without Landlock is refused.
 pub(super) fn forbid_files_and_network() -> Result<(), MissingLayer> {
-    let missing = MissingLayer::because(Layer::Landlock);
-    let status = Ruleset::default()
+    enforce(ruleset()?)
+}
+
+/// Everything that the running kernel can deny: files from 5.13, TCP from 6.7, signals and abstract sockets to processes
+/// outside from 6.12.
+pub(super) fn ruleset() -> Result<RulesetCreated, MissingLayer> {
+    Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V5))
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V4)))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
         .and_then(Ruleset::create)
-        .and_then(landlock::RulesetCreated::restrict_self)
-        .map_err(&missing)?;
+        .map_err(MissingLayer::because(Layer::Landlock))
+}
+
+/// Denies what the rules do not allow, and makes sure of it.
+pub(super) fn enforce(rules: RulesetCreated) -> Result<(), MissingLayer> {
+    let status = rules.restrict_self().map_err(MissingLayer::because(Layer::Landlock))?;
     judge(&status)?;
     let denied = |result: std::io::Result<()>| result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     require(Layer::Landlock, denied(File::open("/").map(drop)), "the root folder can still be opened")?;

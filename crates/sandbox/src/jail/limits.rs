@@ -7,7 +7,10 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{MissingLayer, require};
-use crate::{layer::Layer, wire::SetUp};
+use crate::{
+    layer::Layer,
+    wire::{Launch, SetUp},
+};
 
 /// Enough for the decoders, which recurse little; a runaway recursion ends in SIGSEGV soon.
 const STACK_BYTES: u64 = 8 << 20;
@@ -24,25 +27,56 @@ pub(super) fn offer_to_oom_killer() -> Result<(), MissingLayer> {
 /// allowed at all.
 pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(), MissingLayer> {
     one_arena();
-    let cpu_seconds = set_up.cpu_ms.div_ceil(1000).saturating_add(1);
     for (resource, limit) in [
         (Resource::Core, 0),
         (Resource::Memlock, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
         (Resource::Stack, STACK_BYTES),
-        (Resource::Cpu, cpu_seconds),
+        (Resource::Cpu, cpu_seconds(set_up.cpu_ms)),
         (Resource::As, mapped.all.saturating_add(set_up.memory_bytes)),
         // Giving back the input or the output makes room under the limit above, but not under this one.
         (Resource::Data, mapped.data.saturating_add(set_up.memory_bytes)),
         (Resource::Nofile, 0),
     ] {
-        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-        setrlimit(resource, limit)
-            .map_err(|error| MissingLayer::new(Layer::ResourceLimits, format_args!("{resource:?}: {error}")))?;
-        require(Layer::ResourceLimits, getrlimit(resource) == limit, "the kernel forgot one")?;
+        limit_to(resource, limit, limit)?;
     }
     Ok(())
+}
+
+/// Resource limits for a program that this process becomes, which begins with nothing mapped.
+///
+/// A program can have a handler for SIGXCPU, which is sent at the first of the two limits on CPU time, but none for what
+/// is sent a second later.
+pub(super) fn limit_program(order: &Launch, descriptors: u64) -> Result<(), MissingLayer> {
+    let cpu_seconds = cpu_seconds(order.cpu_ms);
+    limit_to(Resource::Cpu, cpu_seconds, cpu_seconds.saturating_add(1))?;
+    if !order.threads {
+        limit_to(Resource::Nproc, 0, 0)?;
+    }
+    for (resource, limit) in [
+        (Resource::Core, 0),
+        (Resource::Memlock, 0),
+        (Resource::Fsize, 0),
+        (Resource::Stack, STACK_BYTES),
+        (Resource::As, order.memory_bytes),
+        (Resource::Nofile, descriptors),
+    ] {
+        limit_to(resource, limit, limit)?;
+    }
+    Ok(())
+}
+
+/// The limit is in seconds and for a timer that fails, so it comes later.
+const fn cpu_seconds(cpu_ms: u64) -> u64 {
+    cpu_ms.div_ceil(1000).saturating_add(1)
+}
+
+fn limit_to(resource: Resource, current: u64, maximum: u64) -> Result<(), MissingLayer> {
+    let limit = Rlimit { current: Some(current), maximum: Some(maximum) };
+    setrlimit(resource, limit)
+        .map_err(|error| MissingLayer::new(Layer::ResourceLimits, format_args!("{resource:?}: {error}")))?;
+    require(Layer::ResourceLimits, getrlimit(resource) == limit, "the kernel forgot one")
 }
 
 /// What is mapped when the jail is built, the program, its input and its output: the memory cap counts from here.

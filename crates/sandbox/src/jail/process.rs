@@ -64,6 +64,18 @@ pub(super) fn reset_signals() -> Result<(), MissingLayer> {
     require(Layer::Signals, !left, "some are still blocked")
 }
 
+/// [`reset_signals`] for a program that this process becomes: it inherits what is ignored, and Rust ignores SIGPIPE.
+pub(super) fn reset_all_signals() -> Result<(), MissingLayer> {
+    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: the default disposition runs no code of this process.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(MissingLayer::new(Layer::Signals, io::Error::last_os_error()));
+        }
+        require(Layer::Signals, is_default(signal), "the kernel forgot one")?;
+    }
+    reset_signals()
+}
+
 fn is_default(signal: i32) -> bool {
     // SAFETY: an all-zero action is a valid value to be filled; a null new action only asks.
     unsafe {

@@ -35,15 +35,19 @@ pub(super) fn allow_only_needed() -> Result<(), MissingLayer> {
     }
     let program = signed(rules)?;
     seccompiler::apply_filter(&program).map_err(|error| MissingLayer::new(Layer::Seccomp, error))?;
+    require(Layer::Seccomp, is_signed(), "the filter is not on")
+}
+
+/// Whether a [`signed`] filter is on.
+pub(super) fn is_signed() -> bool {
     // SAFETY: the call takes no pointers.
     let answered = unsafe { libc::syscall(CHALLENGE, 0) };
     let sign = io::Error::last_os_error().raw_os_error();
-    let on = answered == -1 && sign.is_some_and(|sign| sign.unsigned_abs() == SIGN);
-    require(Layer::Seccomp, on, "the filter is not on")
+    answered == -1 && sign.is_some_and(|sign| sign.unsigned_abs() == SIGN)
 }
 
 /// The compiled rules behind an answer to the challenge. Another architecture's calls go on to the rules, which kill.
-fn signed(rules: BpfProgram) -> Result<BpfProgram, MissingLayer> {
+pub(super) fn signed(rules: BpfProgram) -> Result<BpfProgram, MissingLayer> {
     // Of the classic BPF of seccomp(2): load a word, jump if equal, return.
     let load = |k| sock_filter { code: 0x20, jt: 0, jf: 0, k };
     let skip_unless = |k, jf| sock_filter { code: 0x15, jt: 0, jf, k };
