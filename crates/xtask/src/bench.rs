@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::packages::{self, C_BUILD, PYTHON_VENV};
+use crate::packages::{self, C_BUILD, CLAMDSCAN, PYTHON_VENV};
 use crate::servers::{self, Begun};
 use crate::tools::PYTHON;
 use crate::workspace::Workspace;
@@ -15,8 +15,9 @@ use crate::{build, child, say};
 const OBJECTS: usize = 10_000;
 const REPLICAS: usize = 3;
 const ROUNDS: usize = 15;
+const SCAN_ROUNDS: usize = 5;
 
-/// Both, one after the other, unless one is named.
+/// All, one after the other, unless one is named.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -29,6 +30,8 @@ enum Which {
     Replicas(Replicas),
     /// Images through the jail, beside libvips and Pillow
     Transform(Transform),
+    /// Files through clamd with all that is around it, beside clamdscan
+    Scan(Scan),
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -48,13 +51,22 @@ struct Transform {
     rounds: usize,
 }
 
+#[derive(Debug, Clone, Copy, Args)]
+struct Scan {
+    /// How often each set of files is scanned in each way
+    #[arg(long, default_value_t = SCAN_ROUNDS)]
+    rounds: usize,
+}
+
 pub(crate) fn run(bench: Bench) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match bench.only {
         Some(Which::Replicas(bench)) => replicas(&workspace, bench)?,
         Some(Which::Transform(bench)) => transform(&workspace, bench)?,
+        Some(Which::Scan(bench)) => scan(&workspace, bench)?,
         None => {
             transform(&workspace, Transform { rounds: ROUNDS })?;
+            scan(&workspace, Scan { rounds: SCAN_ROUNDS })?;
             replicas(&workspace, Replicas { objects: OBJECTS, replicas: REPLICAS })?;
         }
     }
@@ -87,6 +99,21 @@ fn transform(workspace: &Workspace, bench: Transform) -> Result<()> {
         .args(["--workspace", "--bench", "transform"])
         .env("LAZARET_TEST_JAIL", jailed)
         .env("LAZARET_TEST_PYTHON", PYTHON.program(workspace))
+        .env("LAZARET_BENCH_ROUNDS", bench.rounds.to_string());
+    child::run("cargo bench", &mut command)
+}
+
+fn scan(workspace: &Workspace, bench: Scan) -> Result<()> {
+    servers::ensure_installed(workspace)?;
+    packages::ensure(&[CLAMDSCAN])?;
+    build(workspace, &["--bench", "scan"])?;
+    say::step("servers");
+    let servers = Begun::begin(workspace)?.ready()?;
+    say::step("scan");
+    let mut command = workspace.cargo("bench");
+    command
+        .args(["--workspace", "--bench", "scan"])
+        .envs(servers.environment())
         .env("LAZARET_BENCH_ROUNDS", bench.rounds.to_string());
     child::run("cargo bench", &mut command)
 }

@@ -47,7 +47,7 @@ enum Command {
     },
     /// Start the servers that the tests need, print where they are, keep them up until Ctrl-C
     Servers,
-    /// Measure small objects through replicas, and images beside libvips and Pillow
+    /// Measure small objects through replicas, images beside libvips and Pillow, scans beside clamdscan
     Bench(bench::Bench),
     /// Write config/schema.json
     Schema,

@@ -22,6 +22,18 @@ pub(crate) const C_BUILD: [Package; 3] = [
     Package { name: "nasm", present: || find("nasm").is_some() },
 ];
 pub(crate) const CLAMAV: Package = Package { name: "clamav-daemon", present: || find("clamd").is_some() };
+/// What Lazaret's scans are measured beside.
+pub(crate) const CLAMDSCAN: Package = Package { name: "clamdscan", present: || find("clamdscan").is_some() };
+pub(crate) const C_ICAP: Package = Package { name: "c-icap", present: || find("c-icap").is_some() };
+/// c-icap's service for viruses and its way to clamd, in the folder of this machine's architecture.
+pub(crate) const C_ICAP_VIRUS_SCAN: Package = Package {
+    name: "libc-icap-mod-virus-scan",
+    present: || {
+        let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("c_icap"));
+        let modules = ["virus_scan.so", "clamd_mod.so"];
+        folders.into_iter().any(|folder| modules.iter().all(|module| folder.join(module).is_file()))
+    },
+};
 pub(crate) const CURL: Package = Package { name: "curl", present: || find("curl").is_some() };
 /// For a worker whose clock is an hour off.
 pub(crate) const FAKETIME: Package = Package { name: "faketime", present: || find("faketime").is_some() };
