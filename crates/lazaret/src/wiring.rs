@@ -4,24 +4,24 @@ mod buses;
 mod scanners;
 mod start;
 
-use std::{env, fs, num::NonZero, path::PathBuf, process, sync::Arc, time::Duration};
+use std::{env, fs, path::PathBuf, process, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use lazaret_core::{
-    Timestamp, WorkerId,
+    WorkerId,
     error::chain,
-    ports::{Queue, SessionStore, SessionStoreError},
+    ports::{ProgramJail, Queue, SessionStore, SessionStoreError},
 };
 use lazaret_events::Record;
 use lazaret_objects::{S3Settings, S3Store, Spool, SpoolSettings, s3};
 use lazaret_pipeline::{Bus, Message, Station, StationSettings};
-use lazaret_sandbox::{Jail, JailSettings};
+use lazaret_sandbox::{Jail, JailSettings, Launcher};
 use lazaret_sessions::{MigrationReport, SqlSessionStore, StoreOptions};
 use uuid::Uuid;
 
 use crate::{
     failure, service,
-    settings::{Checksums, Period, Scanner, ServerSideEncryption, Settings},
+    settings::{Checksums, ServerSideEncryption, Settings},
     telemetry,
 };
 
@@ -92,14 +92,14 @@ pub(crate) fn spool(settings: &Settings) -> Result<Arc<Spool>> {
 }
 
 /// A whole station over an open session database. Nothing is asked of any part yet.
-pub async fn station(settings: &Settings, sessions: Arc<dyn SessionStore>) -> Result<Wired> {
+pub async fn station(settings: &Settings, sessions: SqlSessionStore) -> Result<Wired> {
     Parts::prepare(settings).await?.assemble(settings, sessions)
 }
 
 /// A station that remembers nothing, for local files.
 pub async fn offline(settings: &Settings) -> Result<Wired> {
     let sessions = SqlSessionStore::open("sqlite::memory:", &StoreOptions::default()).await?;
-    station(settings, Arc::new(sessions)).await
+    station(settings, sessions).await
 }
 
 /// What a station is made of besides its session database.
@@ -124,11 +124,13 @@ impl Parts {
     }
 
     /// The station.
-    pub fn assemble(self, settings: &Settings, sessions: Arc<dyn SessionStore>) -> Result<Wired> {
+    pub fn assemble(self, settings: &Settings, sessions: SqlSessionStore) -> Result<Wired> {
         let Self { spool, store, jail, scanners } = self;
         let (storage, worker, limits) = (&settings.storage, &settings.worker, &settings.limits);
+        let sessions = Arc::new(sessions);
         let station = Station {
-            sessions,
+            sessions: Arc::clone(&sessions) as _,
+            lists: sessions,
             store: Arc::clone(&store) as _,
             scanners: scanners.iter().map(|scanner| scanner.slot.clone()).collect(),
             transformer: jail,
@@ -187,6 +189,12 @@ fn transform_program(settings: &Settings) -> Result<PathBuf> {
     }
     let this = env::current_exe().context("this program does not know where it lies")?;
     Ok(this.with_file_name(TRANSFORM_PROGRAM))
+}
+
+/// What runs the programs that scan: in a jail that the same program builds, which is looked at only when one is needed.
+pub(crate) fn programs(settings: &Settings) -> Result<Arc<dyn ProgramJail>> {
+    let launcher = Launcher::new(&transform_program(settings)?).context("the sandbox cannot be prepared")?;
+    Ok(Arc::new(launcher))
 }
 
 pub(crate) fn jail(settings: &Settings) -> Result<Jail> {
