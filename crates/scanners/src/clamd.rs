@@ -330,4 +330,4 @@ impl Scanner for ClamdScanner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

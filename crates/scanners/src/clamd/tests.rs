@@ -262,7 +262,7 @@ fn real(variable: &str, scheme: &str) -> Result<ClamdScanner> {
     Ok(ClamdScanner::new(settings(&format!("{scheme}:{place}"))))
 }
 
-fn fixtures() -> Result<Fixtures> {
+pub(crate) fn fixtures() -> Result<Fixtures> {
     let encrypted = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/files/encrypted.zip");
     Ok(Fixtures {
         clean: b"nothing to see here".to_vec(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lazaret_core::{Sha256Digest, Spooled};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use serde::Serialize;
 
 use crate::{container::Container, nested};
@@ -85,8 +85,10 @@ pub(super) fn nested(marker: Marker, depth: u32) -> Vec<u8> {
 
 /// These bytes as an object.
 pub(super) fn object(bytes: &[u8]) -> io::Result<Spooled> {
-    let mut file = File::from(memfd_create("lazaret-canary", MemfdFlags::CLOEXEC)?);
+    let mut file = File::from(memfd_create("lazaret-canary", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(bytes)?;
+    // As a spooled object is; a program that scans is handed no other.
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(spooled(file, bytes.len() as u64))
 }
 

@@ -6,13 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lazaret_testkit::scanners::spooled;
+use lazaret_testkit::scanners::{conforms, spooled};
 
 use super::*;
-use crate::{ClamdScanner, ClamdSettings};
+use crate::{ClamdScanner, ClamdSettings, clamd::tests::fixtures};
 
 const SOON: Duration = Duration::from_secs(20);
 const LARGEST: u64 = 8 << 20;
+/// How long a scan takes.
+const WORK: Duration = Duration::from_millis(20);
 
 /// An engine that looks only where it is told to.
 struct Engine {
@@ -68,6 +70,7 @@ impl Scanner for Engine {
 
     async fn scan(&self, object: &Spooled, _: Duration) -> Result<ScanReport, ScanError> {
         self.scans.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(WORK).await;
         let finding = if self.finds(object) {
             Finding::Infected { signature: "Canary".to_owned() }
         } else {
@@ -198,23 +201,40 @@ async fn scans_at_once_share_a_look() -> Result<()> {
         assert_eq!(report?.finding, Finding::Clean);
     }
     let looks = engine.scans.load(Ordering::SeqCst) - before - AT_ONCE;
-    assert!((1..=AT_ONCE).contains(&looks), "{looks} looks");
+    assert!((1..=AT_ONCE / 5).contains(&looks), "{looks} looks");
     Ok(())
+}
+
+#[tokio::test]
+async fn conforms_around_a_clamd() -> Result<()> {
+    let socket = env::var("LAZARET_TEST_CLAMD_SOCKET").context("LAZARET_TEST_CLAMD_SOCKET is not set")?;
+    let settings = ProvenSettings {
+        canaries: Canaries::Auto,
+        max_object_bytes: 64 << 20,
+        depth: 8,
+        dir: env::temp_dir(),
+    };
+    let scanner = ProvenScanner::new(Arc::new(clamd(&socket)?), settings);
+    conforms(&scanner, &fixtures()?).await
+}
+
+fn clamd(socket: &str) -> Result<ClamdScanner> {
+    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner")]
+    let clamd = ClamdSettings::new("clamd".parse()?, format!("unix:{socket}").parse()?, lazaret_core::Timestamp::now);
+    Ok(ClamdScanner::new(clamd))
 }
 
 /// Debian's clamd, which unpacks neither RAR nor Zstandard and calls both clean.
 #[tokio::test]
 async fn a_real_clamd_is_narrowed_to_what_it_unpacks() -> Result<()> {
     let socket = env::var("LAZARET_TEST_CLAMD_SOCKET").context("LAZARET_TEST_CLAMD_SOCKET is not set")?;
-    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner")]
-    let clamd = ClamdSettings::new("clamd".parse()?, format!("unix:{socket}").parse()?, lazaret_core::Timestamp::now);
     let settings = ProvenSettings {
         canaries: Canaries::Auto,
         max_object_bytes: LARGEST,
         depth: 8,
         dir: env::temp_dir(),
     };
-    let scanner = ProvenScanner::new(Arc::new(ClamdScanner::new(clamd)), settings);
+    let scanner = ProvenScanner::new(Arc::new(clamd(&socket)?), settings);
     scanner.check().await?;
     let coverage = scanner.coverage().context("nothing was measured")?;
     let missed: Vec<_> = coverage.containers.iter().filter(|(_, sight)| **sight == Sight::Missed).collect();
