@@ -39,7 +39,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What a crate's own tests may use beside: the fakes, the core's words, and here and there a real neighbour.
 const TESTS_OF_ALL: &[&str] = &["lazaret-testkit", "lazaret-core"];
-const TESTS_OF: &[(&str, &str)] = &[("lazaret-pipeline", "lazaret-queue"), ("lazaret-pipeline", "lazaret-sessions")];
+const TESTS_OF: &[(&str, &str)] = &[
+    ("lazaret-pipeline", "lazaret-queue"),
+    ("lazaret-pipeline", "lazaret-sessions"),
+    ("lazaret-scanners", "lazaret-sandbox"),
+];
 
 /// Crates that read images, by their names or what those begin with.
 const DECODERS: &[&str] = &["image", "png", "gif", "webp", "libwebp-sys", "tiff", "moxcms", "lcms2", "turbojpeg"];

@@ -2,6 +2,7 @@
 
 mod clamd;
 mod container;
+mod exec;
 mod failover;
 mod icap;
 mod nested;
@@ -12,6 +13,7 @@ mod yara;
 
 pub use clamd::{ClamdAddress, ClamdScanner, ClamdSettings, InvalidClamdAddress, MAX_OBJECT_BYTES};
 pub use container::Container;
+pub use exec::{ExecError, ExecScanner, ExecSettings};
 pub use failover::Failover;
 pub use icap::{IcapMethod, IcapScanner, IcapSettings, IcapUrl, InvalidIcapUrl};
 pub use proven::{Canaries, Coverage, Marker, ProvenScanner, ProvenSettings, Sight};

@@ -1,10 +1,6 @@
 //! Scanners from their settings.
 
-use std::{
-    fmt,
-    num::NonZero,
-    sync::Arc,
-};
+use std::{fmt, num::NonZero, sync::Arc};
 
 use anyhow::Result;
 use lazaret_core::{
@@ -63,8 +59,7 @@ pub fn scanner(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJai
             Arc::new(Failover::new(scanner.name.clone(), members))
         }
     };
-    let slot =
-        ScannerSlot { scanner: scanning, timeout: scanner.timeout.get(), max_size: scanner.max_size.bytes() };
+    let slot = ScannerSlot { scanner: scanning, timeout: scanner.timeout.get(), max_size: scanner.max_size.bytes() };
     Ok(WiredScanner { slot, engines, broken })
 }
 
@@ -115,12 +110,14 @@ fn icap(settings: &Settings, scanner: &Scanner) -> Option<(String, Arc<dyn Scann
 fn exec(scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<(String, Arc<dyn ScannerPort>)> {
     let command = scanner.command.clone().unwrap_or_default();
     let address = command.first().cloned().unwrap_or_default();
+    #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
     let exec = ExecSettings {
+        max_signature_age: scanner.max_signature_age.map(Period::get),
         readable: scanner.readable.clone().unwrap_or_default(),
         memory_bytes: scanner.memory.unwrap_or(PROGRAM_MEMORY).bytes(),
         cpu_time: scanner.cpu_time.unwrap_or(scanner.timeout).get(),
         max_object_bytes: scanner.max_size.bytes(),
-        ..ExecSettings::new(scanner.name.clone(), command)
+        ..ExecSettings::new(scanner.name.clone(), command, Timestamp::now)
     };
     Ok((address, Arc::new(ExecScanner::new(exec, Arc::clone(jail))?)))
 }
@@ -134,8 +131,8 @@ fn yara(scanner: &Scanner) -> Result<((String, Arc<dyn ScannerPort>), Broken)> {
 
     let name = scanner.name.clone();
     let observer = Arc::new(move |news: &YaraNews| match news {
-        YaraNews::InForce { version, rules } => {
-            info!(scanner = %name, rules, signatures = version.signatures, "YARA rules are in force");
+        YaraNews::InForce { version, rules, warnings } => {
+            info!(scanner = %name, rules, signatures = version.signatures, ?warnings, "YARA rules are in force");
         }
         YaraNews::Broken { why } => {
             error!(scanner = %name, why, "the YARA rules changed and cannot be used; those before stay in force");
