@@ -2,6 +2,7 @@
 
 mod clamd;
 mod http;
+mod icap;
 mod postgres;
 mod rabbitmq;
 mod server;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::packages::{self, CLAMAV, FAKETIME, POSTGRESQL, PYTHON_VENV, RABBITMQ};
+use crate::packages::{self, C_ICAP, C_ICAP_VIRUS_SCAN, CLAMAV, FAKETIME, POSTGRESQL, PYTHON_VENV, RABBITMQ};
 use crate::scratch::Scratch;
 use crate::tools::{MINISTACK, MOTO, PYTHON};
 use crate::workspace::Workspace;
@@ -23,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Installs what the servers are made of, where it is missing.
 pub(crate) fn ensure_installed(workspace: &Workspace) -> Result<()> {
-    packages::ensure(&[CLAMAV, FAKETIME, POSTGRESQL, RABBITMQ, PYTHON_VENV])?;
+    packages::ensure(&[C_ICAP, C_ICAP_VIRUS_SCAN, CLAMAV, FAKETIME, POSTGRESQL, RABBITMQ, PYTHON_VENV])?;
     MINISTACK.ensure(workspace)?;
     MOTO.ensure(workspace)?;
     PYTHON.ensure(workspace)
@@ -81,10 +82,14 @@ impl Begun {
 
     /// Returns once every one of them answers.
     pub(crate) fn ready(self) -> Result<Servers> {
+        let mine = self.folders.mine.path();
+        let clamd = self.clamd.ready()?;
+        let icap = Starting::begin(icap::recipe(&clamd::socket(mine), mine)?, mine)?;
         Ok(Servers {
             ministack: self.ministack.ready()?,
             moto: self.moto.ready()?,
-            clamd: self.clamd.ready()?,
+            icap: icap.ready()?,
+            clamd,
             postgres: self.postgres.ready()?,
             rabbitmq: self.rabbitmq.ready()?,
             epmd: self.epmd,
@@ -98,6 +103,7 @@ impl Begun {
 pub(crate) struct Servers {
     ministack: Server,
     moto: Server,
+    icap: Server,
     clamd: Server,
     postgres: Server,
     rabbitmq: Server,
@@ -108,7 +114,7 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// What the tests find in their environment (README).
-    pub(crate) fn environment(&self) -> [(&'static str, String); 9] {
+    pub(crate) fn environment(&self) -> [(&'static str, String); 10] {
         let aws = format!("http://{}", self.ministack.address);
         let mine = self.folders.mine.path();
         [
@@ -118,6 +124,7 @@ impl Servers {
             ("LAZARET_TEST_CLAMD_SOCKET", clamd::socket(mine).display().to_string()),
             ("LAZARET_TEST_CLAMD_TCP", self.clamd.address.to_string()),
             ("LAZARET_TEST_CLAMD_DATABASE", clamd::database(mine).display().to_string()),
+            ("LAZARET_TEST_ICAP", icap::url(self.icap.address)),
             ("LAZARET_TEST_POSTGRES_URL", postgres::url(self.postgres.address)),
             ("LAZARET_TEST_AMQP_URL", format!("amqp://guest:guest@{}", self.rabbitmq.address)),
             ("LAZARET_TEST_PYTHON", self.python.display().to_string()),
@@ -128,6 +135,7 @@ impl Servers {
         let all = [
             &mut self.ministack,
             &mut self.moto,
+            &mut self.icap,
             &mut self.clamd,
             &mut self.postgres,
             &mut self.rabbitmq,
