@@ -15,6 +15,9 @@ use lazaret_scanners::{
 
 use crate::settings::{Period, Scanner, ScannerKind, Settings, Size};
 
+/// The clock that signatures age by.
+#[expect(clippy::disallowed_methods, reason = "the clock of the scanners, which take it as an argument")]
+const NOW: fn() -> Timestamp = Timestamp::now;
 /// Address space of a program that scans.
 const PROGRAM_MEMORY: Size = Size::mib(512);
 
@@ -41,7 +44,7 @@ pub fn scanner(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJai
     let engines: Vec<(String, Arc<dyn ScannerPort>)> = match scanner.kind {
         ScannerKind::Clamd => clamds(settings, scanner),
         ScannerKind::Icap => icap(settings, scanner).into_iter().collect(),
-        ScannerKind::Exec => vec![exec(scanner, jail)?],
+        ScannerKind::Exec => vec![exec(settings, scanner, jail)?],
         ScannerKind::Yara => {
             let (engine, tell) = yara(scanner)?;
             broken = tell;
@@ -81,13 +84,12 @@ fn clamds(settings: &Settings, scanner: &Scanner) -> Vec<(String, Arc<dyn Scanne
     let addresses = scanner.address.iter().flat_map(|addresses| addresses.iter());
     addresses
         .map(|address| {
-            #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
             let clamd = ClamdSettings {
                 max_signature_age: scanner.max_signature_age.map(Period::get),
                 max_object_bytes: scanner.max_size.bytes(),
                 max_scan_time: scanner.max_scan_time.map(Period::get),
                 max_connections: at_once(settings),
-                ..ClamdSettings::new(scanner.name.clone(), address.to_scanner(), Timestamp::now)
+                ..ClamdSettings::new(scanner.name.clone(), address.to_scanner(), NOW)
             };
             (address.to_string(), Arc::new(ClamdScanner::new(clamd)) as _)
         })
@@ -98,6 +100,7 @@ fn icap(settings: &Settings, scanner: &Scanner) -> Option<(String, Arc<dyn Scann
     let url = scanner.url.as_ref()?;
     let mut icap = IcapSettings {
         max_object_bytes: scanner.max_size.bytes(),
+        max_signature_age: scanner.max_signature_age.map(Period::get),
         max_connections: at_once(settings),
         ..IcapSettings::new(scanner.name.clone(), url.to_scanner())
     };
@@ -107,7 +110,7 @@ fn icap(settings: &Settings, scanner: &Scanner) -> Option<(String, Arc<dyn Scann
     Some((url.to_string(), Arc::new(IcapScanner::new(icap))))
 }
 
-fn exec(scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<(String, Arc<dyn ScannerPort>)> {
+fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<(String, Arc<dyn ScannerPort>)> {
     let command = scanner.command.clone().unwrap_or_default();
     let address = command.first().cloned().unwrap_or_default();
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
