@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod event_sink;
+mod list_store;
 mod object_store;
 mod program_jail;
 mod queue;
@@ -12,6 +13,7 @@ mod transformer;
 
 pub use dead_letters::{DeadLetter, DeadLetterQueue};
 pub use event_sink::{EventSink, SinkError, VerdictEvent};
+pub use list_store::ListStore;
 pub use object_store::{
     ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore, Page, PublishHeaders, PublishRequest, PublishSource,
     ReadBack, StoreError,
@@ -20,8 +22,8 @@ pub use program_jail::{JailedProgram, ProgramEnd, ProgramJail, ProgramJailError}
 pub use queue::{Delivery, DeliveryTag, Queue, QueueError};
 pub use scanner::{ScanError, Scanner};
 pub use session_store::{
-    AttemptRecord, AuditRecord, Begun, Decision, Exhausted, History, OutboxItem, OutboxKind, SessionStore,
-    SessionStoreError, Settled, Settlement,
+    AttemptRecord, AuditRecord, Begun, Decision, EarlierScan, Exhausted, History, OutboxItem, OutboxKind, Recheck,
+    Revocation, SessionStore, SessionStoreError, Settled, Settlement,
 };
 pub use transformer::{
     Artefact, Dimensions, TransformError, TransformOutcome, TransformRequest, Transformed, Transformer, Treatment,

@@ -125,6 +125,8 @@ pub struct Session {
     pub source: Option<SourceObject>,
     /// When the quarantined original was deleted.
     pub original_deleted_at: Option<Timestamp>,
+    /// When the published copies of a revoked session were deleted.
+    pub published_deleted_at: Option<Timestamp>,
     /// When the session was made.
     pub created_at: Timestamp,
     /// When it last changed its state.

@@ -56,7 +56,12 @@ pub enum SessionState {
     /// Nothing came, or nobody finalized it.
     Expired,
     /// Was published, and is no longer.
-    Revoked(PublishedObject),
+    Revoked {
+        /// What was published.
+        object: PublishedObject,
+        /// Why it is no longer. None where it was withdrawn by something else than a later look at its bytes.
+        reason: Option<RejectReason>,
+    },
 }
 
 /// The name of a state: what the database, the CLI and events call it.
@@ -141,8 +146,8 @@ pub enum SessionEvent {
     Release,
     /// An operator upholds a hold for good.
     RejectHeld,
-    /// The published copy is withdrawn.
-    Revoke,
+    /// The published copy is withdrawn, for what was found in its bytes later.
+    Revoke(RejectReason),
 }
 
 impl SessionEvent {
@@ -157,7 +162,7 @@ impl SessionEvent {
             Self::Expire => "expire",
             Self::Release => "release",
             Self::RejectHeld => "reject-held",
-            Self::Revoke => "revoke",
+            Self::Revoke(_) => "revoke",
         }
     }
 }
@@ -183,7 +188,7 @@ impl SessionState {
             Self::Rejected(_) => StateName::Rejected,
             Self::Held(_) => StateName::Held,
             Self::Expired => StateName::Expired,
-            Self::Revoked(_) => StateName::Revoked,
+            Self::Revoked { .. } => StateName::Revoked,
         }
     }
 
@@ -191,7 +196,7 @@ impl SessionState {
     pub const fn is_settled(&self) -> bool {
         match self {
             Self::Created | Self::Uploaded | Self::Finalized => false,
-            Self::Published(_) | Self::Rejected(_) | Self::Held(_) | Self::Expired | Self::Revoked(_) => true,
+            Self::Published(_) | Self::Rejected(_) | Self::Held(_) | Self::Expired | Self::Revoked { .. } => true,
         }
     }
 
@@ -199,9 +204,14 @@ impl SessionState {
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Rejected(reason) => Some(*reason),
+            Self::Revoked { reason: Some(reason), .. } => Some(Reason::Rejected(*reason)),
             Self::Held(reason) => Some(Reason::Held(*reason)),
             Self::Expired => Some(Reason::Abandoned),
-            Self::Created | Self::Uploaded | Self::Finalized | Self::Published(_) | Self::Revoked(_) => None,
+            Self::Created
+            | Self::Uploaded
+            | Self::Finalized
+            | Self::Published(_)
+            | Self::Revoked { reason: None, .. } => None,
         }
     }
 
@@ -215,7 +225,7 @@ impl SessionState {
             | Self::Rejected(_)
             | Self::Held(_)
             | Self::Expired
-            | Self::Revoked(_) => None,
+            | Self::Revoked { .. } => None,
         }
     }
 
@@ -232,7 +242,7 @@ impl SessionState {
                 | SessionEvent::Hold(_)
                 | SessionEvent::Release
                 | SessionEvent::RejectHeld
-                | SessionEvent::Revoke => Err(invalid),
+                | SessionEvent::Revoke(_) => Err(invalid),
             },
             Self::Uploaded => match event {
                 SessionEvent::Finalize => Ok(Self::Finalized),
@@ -243,7 +253,7 @@ impl SessionState {
                 | SessionEvent::Hold(_)
                 | SessionEvent::Release
                 | SessionEvent::RejectHeld
-                | SessionEvent::Revoke => Err(invalid),
+                | SessionEvent::Revoke(_) => Err(invalid),
             },
             Self::Finalized => match event {
                 SessionEvent::Publish(object) => Ok(Self::Published(object)),
@@ -254,7 +264,7 @@ impl SessionState {
                 | SessionEvent::Finalize
                 | SessionEvent::Release
                 | SessionEvent::RejectHeld
-                | SessionEvent::Revoke => Err(invalid),
+                | SessionEvent::Revoke(_) => Err(invalid),
             },
             Self::Held(reason) => match event {
                 SessionEvent::Release => Ok(Self::Finalized),
@@ -265,10 +275,10 @@ impl SessionState {
                 | SessionEvent::Reject(_)
                 | SessionEvent::Hold(_)
                 | SessionEvent::Expire
-                | SessionEvent::Revoke => Err(invalid),
+                | SessionEvent::Revoke(_) => Err(invalid),
             },
             Self::Published(object) => match event {
-                SessionEvent::Revoke => Ok(Self::Revoked(object)),
+                SessionEvent::Revoke(reason) => Ok(Self::Revoked { object, reason: Some(reason) }),
                 SessionEvent::ObjectArrived
                 | SessionEvent::Finalize
                 | SessionEvent::Publish(_)
@@ -278,7 +288,7 @@ impl SessionState {
                 | SessionEvent::Release
                 | SessionEvent::RejectHeld => Err(invalid),
             },
-            Self::Rejected(_) | Self::Expired | Self::Revoked(_) => Err(invalid),
+            Self::Rejected(_) | Self::Expired | Self::Revoked { .. } => Err(invalid),
         }
     }
 }
@@ -310,7 +320,7 @@ mod tests {
             Just(SessionEvent::Expire),
             Just(SessionEvent::Release),
             Just(SessionEvent::RejectHeld),
-            Just(SessionEvent::Revoke),
+            proptest::sample::select(RejectReason::ALL).prop_map(SessionEvent::Revoke),
         ]
     }
 
@@ -357,7 +367,7 @@ mod tests {
             for terminal in [
                 SessionState::Rejected(Reason::Rejected(reason)),
                 SessionState::Expired,
-                SessionState::Revoked(object()),
+                SessionState::Revoked { object: object(), reason: Some(reason) },
             ] {
                 for event in events.clone() {
                     prop_assert!(terminal.clone().apply(event).is_err());
@@ -365,7 +375,7 @@ mod tests {
             }
             let mut state = SessionState::Published(object());
             for event in events {
-                let revokes = event == SessionEvent::Revoke && state.name() == StateName::Published;
+                let revokes = matches!(event, SessionEvent::Revoke(_)) && state.name() == StateName::Published;
                 match state.clone().apply(event) {
                     Ok(next) => {
                         prop_assert!(revokes);
@@ -385,7 +395,8 @@ mod tests {
         let walk = |events: Vec<SessionEvent>| {
             events.into_iter().try_fold(SessionState::Created, SessionState::apply).map(|state| state.name())
         };
-        assert_eq!(walk(vec![E::ObjectArrived, E::Finalize, E::Publish(object()), E::Revoke]), Ok(StateName::Revoked));
+        let revoke = E::Revoke(RejectReason::Infected);
+        assert_eq!(walk(vec![E::ObjectArrived, E::Finalize, E::Publish(object()), revoke]), Ok(StateName::Revoked));
         assert_eq!(walk(vec![E::Finalize, E::Hold(HoldReason::Encrypted), E::Release]), Ok(StateName::Finalized));
         assert_eq!(walk(vec![E::Finalize, E::Hold(HoldReason::Encrypted), E::RejectHeld]), Ok(StateName::Rejected));
         assert_eq!(walk(vec![E::Finalize, E::Reject(RejectReason::Infected)]), Ok(StateName::Rejected));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HoldReason, ListEntryId, Timestamp, error::InvalidValue};
+use crate::{HoldReason, ListEntryId, Timestamp, UploadId, error::InvalidValue};
 
 /// The name of a scanner in the settings: 1 to 64 of `a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,6 +124,9 @@ pub struct ScanReport {
     /// The entry of the allow list by which an infection counts as clean, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_by: Option<ListEntryId>,
-    /// How long the scan took, in milliseconds.
+    /// The upload of the same bytes whose scan this was, where the object was not scanned anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_from: Option<UploadId>,
+    /// How long the scan took, in milliseconds; 0 where there was none.
     pub elapsed_ms: u64,
 }

@@ -12,10 +12,10 @@ pub(crate) fn process(session: &Session) -> String {
     body.to_string()
 }
 
-/// The data of a `lazaret.upload.published|rejected|held|expired` event: the last part of that type is `state`.
+/// The data of a `lazaret.upload.published|rejected|held|expired|revoked` event: the last part of that type is `state`.
 pub(crate) fn verdict(session: &Session, policy: Option<&str>, reports: &[ScanReport]) -> String {
     let published = match &session.state {
-        SessionState::Published(object) | SessionState::Revoked(object) => json!(object),
+        SessionState::Published(object) | SessionState::Revoked { object, .. } => json!(object),
         SessionState::Created
         | SessionState::Uploaded
         | SessionState::Finalized

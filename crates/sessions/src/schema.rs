@@ -16,16 +16,22 @@ use crate::{
     error::{NoAnswer, corrupt, failed},
 };
 
-const SQLITE: [&str; 4] = [
+const SQLITE: [&str; 7] = [
     include_str!("../migrations/sqlite/0001_sessions.sql"),
     include_str!("../migrations/sqlite/0002_outbox_by_session.sql"),
     include_str!("../migrations/sqlite/0003_contested_sessions.sql"),
     include_str!("../migrations/sqlite/0004_published_image.sql"),
+    include_str!("../migrations/sqlite/0005_revocation.sql"),
+    include_str!("../migrations/sqlite/0006_lists.sql"),
+    include_str!("../migrations/sqlite/0007_earlier_scans.sql"),
 ];
-const POSTGRES: [&str; 3] = [
+const POSTGRES: [&str; 6] = [
     include_str!("../migrations/postgres/0001_sessions.sql"),
     include_str!("../migrations/postgres/0002_contested_sessions.sql"),
     include_str!("../migrations/postgres/0003_published_image.sql"),
+    include_str!("../migrations/postgres/0004_revocation.sql"),
+    include_str!("../migrations/postgres/0005_lists.sql"),
+    include_str!("../migrations/postgres/0006_earlier_scans.sql"),
 ];
 
 /// What programs that migrate one PostgreSQL database agree on: "lazaret" in ASCII.

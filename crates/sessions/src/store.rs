@@ -1,19 +1,26 @@
 //! The store: which operation goes to which connection.
 
 mod attempt;
+mod lists;
 mod outbox;
 mod read;
+mod recheck;
 mod record;
 mod steer;
 mod sweep;
+mod verdict;
 mod write;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lazaret_core::{
-    BucketName, Fence, NewSession, ObjectEvent, ObjectKey, Session, StateName, Timestamp, UploadId, WorkerId,
-    ports::{Begun, History, OutboxItem, OutboxKind, SessionStore, SessionStoreError, Settled, Settlement},
+    BucketName, Fence, ListEntry, ListEntryId, NewListEntry, NewSession, ObjectEvent, ObjectKey, ScanReport, Session,
+    Sha256Digest, StateName, Timestamp, UploadId, WorkerId,
+    ports::{
+        Begun, EarlierScan, History, ListStore, OutboxItem, OutboxKind, Recheck, Revocation, SessionStore,
+        SessionStoreError, Settled, Settlement,
+    },
 };
 use record::Record;
 use sqlx::AnyPool;
@@ -177,6 +184,38 @@ impl SessionStore for SqlSessionStore {
         attempt::settle(self.hold("settle a session", id).await?, fence, settlement).await
     }
 
+    async fn revoke(&self, id: UploadId, actor: &str, why: &Revocation) -> Result<Session, SessionStoreError> {
+        recheck::revoke(self.hold("revoke a session", id).await?, actor, why).await
+    }
+
+    async fn record_recheck(&self, id: UploadId, actor: &str, found: &Recheck) -> Result<bool, SessionStoreError> {
+        recheck::record_recheck(self.hold("record a recheck", id).await?, actor, found).await
+    }
+
+    async fn count(&self, state: StateName, since: Option<Timestamp>) -> Result<u64, SessionStoreError> {
+        read::count(self.call("count sessions").await?, state, since).await
+    }
+
+    async fn withdrawable(
+        &self,
+        within: Duration,
+        after: Option<&Session>,
+        limit: u32,
+    ) -> Result<Vec<Session>, SessionStoreError> {
+        recheck::withdrawable(self.call("list revoked sessions").await?, within, after, limit).await
+    }
+
+    async fn record_published_deleted(&self, id: UploadId) -> Result<(), SessionStoreError> {
+        recheck::record_published_deleted(self.write("record deleted copies").await?, id).await
+    }
+
+    async fn earlier_scan(
+        &self,
+        wanted: &EarlierScan<'_>,
+    ) -> Result<Option<(UploadId, ScanReport)>, SessionStoreError> {
+        verdict::earlier(self.call("look for an earlier scan").await?, wanted).await
+    }
+
     async fn record_original_deleted(&self, id: UploadId) -> Result<(), SessionStoreError> {
         sweep::record_original_deleted(self.write("record a deleted original").await?, id).await
     }
@@ -232,5 +271,33 @@ impl SessionStore for SqlSessionStore {
         schema::verify(write.call()).await?;
         write.prove().await?;
         write.commit().await
+    }
+}
+
+#[async_trait]
+impl ListStore for SqlSessionStore {
+    async fn add(&self, new: &NewListEntry) -> Result<ListEntry, SessionStoreError> {
+        lists::add(self.write("add a list entry").await?, new).await
+    }
+
+    async fn remove(&self, id: ListEntryId, by: &str) -> Result<Option<ListEntry>, SessionStoreError> {
+        lists::remove(self.write("remove a list entry").await?, id, by).await
+    }
+
+    async fn entries(
+        &self,
+        all: bool,
+        after: Option<ListEntryId>,
+        limit: u32,
+    ) -> Result<Vec<ListEntry>, SessionStoreError> {
+        lists::entries(self.call("show list entries").await?, all, after, limit).await
+    }
+
+    async fn matching(
+        &self,
+        digests: &[Sha256Digest],
+        signatures: &[String],
+    ) -> Result<Vec<ListEntry>, SessionStoreError> {
+        lists::matching(self.call("ask the lists").await?, digests, signatures).await
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod dead_letters;
+pub mod lists;
 pub mod objects;
 pub mod proxy;
 pub mod queue;

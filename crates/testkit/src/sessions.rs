@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod making;
 pub mod outbox;
 pub mod requests;
+pub mod revoking;
 pub mod settling;
 pub mod steering;
 pub mod sweeping;
@@ -85,6 +86,13 @@ pub async fn conforms(make: impl AsyncFn() -> Result<Arc<dyn SessionStore>>) -> 
         sweeping::contested_by_its_attempts,
         sweeping::contested_in_pages_until_it_is_over,
         sweeping::orphans_are_remembered_once,
+        revoking::revokes,
+        revoking::revocation_is_for_published_sessions,
+        revoking::rechecks_are_on_record,
+        revoking::withdrawable_until_it_is_over,
+        revoking::counts_by_state,
+        revoking::earlier_scans_are_alike,
+        revoking::earlier_scans_said_clean_by_themselves,
         outbox::items_go_to_one_claimer,
         outbox::claims_run_out,
         outbox::done_items_are_gone,
@@ -190,6 +198,7 @@ pub fn report(finding: Finding) -> Result<ScanReport> {
         finding,
         matches: Vec::new(),
         allowed_by: None,
+        reused_from: None,
         elapsed_ms: 12,
     })
 }

@@ -5,8 +5,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    BucketName, Disposition, Fence, HoldReason, InvalidTransition, NewSession, ObjectEvent, ObjectKey, PublishedObject,
-    Reason, RejectReason, ScanReport, Session, SourceObject, StateName, Timestamp, UploadId, WorkerId, error::Cause,
+    BucketName, Disposition, EngineVersion, Fence, HoldReason, InvalidTransition, NewSession, ObjectEvent, ObjectKey,
+    PublishedObject, Reason, RejectReason, ScanReport, ScannerName, Session, Sha256Digest, SourceObject, StateName,
+    Timestamp, UploadId, WorkerId, error::Cause,
 };
 
 /// How an attempt began, or why it did not.
@@ -97,6 +98,43 @@ pub struct Settlement {
     pub reports: Vec<ScanReport>,
 }
 
+/// What a later look at a published object found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recheck {
+    /// The policy that was applied, where one was reached.
+    pub policy: Option<String>,
+    /// Digest of the bytes that were looked at.
+    pub sha256: Sha256Digest,
+    /// Every scanner's answer.
+    pub reports: Vec<ScanReport>,
+    /// In plain words, for the audit trail.
+    pub detail: String,
+}
+
+/// A published object that is withdrawn for what was found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The reason code.
+    pub reason: RejectReason,
+    /// What was found. Its detail says what exactly.
+    pub found: Recheck,
+}
+
+/// An earlier scan that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierScan<'a> {
+    /// Of these bytes.
+    pub sha256: &'a Sha256Digest,
+    /// Under the policy of this name.
+    pub policy: &'a str,
+    /// By this scanner.
+    pub scanner: &'a ScannerName,
+    /// With this engine and these signatures. An engine that does not name its signatures has no earlier scans.
+    pub engine: &'a EngineVersion,
+    /// Less long ago than this.
+    pub within: Duration,
+}
+
 /// Whether a fenced write took effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
@@ -128,7 +166,7 @@ pub struct AttemptRecord {
 pub struct AuditRecord {
     /// When.
     pub at: Timestamp,
-    /// Who: a worker, `sweeper`, or an operator.
+    /// Who: a worker, `sweeper`, `rescan`, or an operator.
     pub actor: String,
     /// What happened, by its event name.
     pub action: String,
@@ -242,6 +280,33 @@ pub trait SessionStore: Send + Sync {
 
     /// New state, verdicts, audit record and outbox item in one fenced transaction.
     async fn settle(&self, id: UploadId, fence: Fence, settlement: &Settlement) -> Result<Settled, SessionStoreError>;
+
+    /// `published → revoked`, with the verdicts that led to it. A revoked session stays as it is. The copies are to be
+    /// deleted after this, and [`SessionStore::record_published_deleted`] after them.
+    async fn revoke(&self, id: UploadId, actor: &str, why: &Revocation) -> Result<Session, SessionStoreError>;
+
+    /// Adds verdicts, and an audit record, to a published session that stays published. False: it is published no more.
+    async fn record_recheck(&self, id: UploadId, actor: &str, found: &Recheck) -> Result<bool, SessionStoreError>;
+
+    /// How many sessions have been in this state since `since`, or at all.
+    async fn count(&self, state: StateName, since: Option<Timestamp>) -> Result<u64, SessionStoreError>;
+
+    /// Up to `limit` revoked sessions whose published copies are not recorded as deleted, or that were revoked less than
+    /// `within` ago, so that a copy may still come late. The longest revoked first; `after` is the last one seen.
+    async fn withdrawable(
+        &self,
+        within: Duration,
+        after: Option<&Session>,
+        limit: u32,
+    ) -> Result<Vec<Session>, SessionStoreError>;
+
+    /// The published copies of a revoked session are gone. Nothing for a session in another state.
+    async fn record_published_deleted(&self, id: UploadId) -> Result<(), SessionStoreError>;
+
+    /// The newest scan like this one, if it was made for an upload without overrides, of its own and not taken from an
+    /// earlier one, and said *clean* without the help of an allow list.
+    async fn earlier_scan(&self, wanted: &EarlierScan<'_>)
+    -> Result<Option<(UploadId, ScanReport)>, SessionStoreError>;
 
     /// The quarantined original of a settled session is gone.
     async fn record_original_deleted(&self, id: UploadId) -> Result<(), SessionStoreError>;

@@ -9,9 +9,9 @@ use lazaret_core::{
 
 use super::{
     record::{Lease, Record, get, text},
+    verdict::{self, About},
     write::{Change, Write},
 };
-use crate::error::corrupt;
 
 /// How an attempt ended.
 #[derive(Clone, Copy)]
@@ -149,36 +149,32 @@ pub(super) async fn settle(
     record.session.detail = detail.map(str::to_owned);
     record.session.source.clone_from(&settlement.source);
     record.policy.clone_from(&settlement.policy);
-    for report in &settlement.reports {
-        record_verdict(&mut write, &record, report).await?;
-    }
-    let change = Change { event, actor: worker.as_str(), detail, reports: &settlement.reports };
+    let about = About {
+        upload_id: record.session.upload_id,
+        fence,
+        sha256: settlement.source.as_ref().and_then(|source| source.sha256),
+        policy: settlement.policy.as_deref(),
+    };
+    verdict::record(&mut write, &about, &settlement.reports).await?;
+    let allowed = allowed(&settlement.reports);
+    let note = detail.or(allowed.as_deref());
+    let change = Change { event, actor: worker.as_str(), detail: note, reports: &settlement.reports };
     let record = write.transition(record, change).await?;
     end(&mut write, &record, Outcome::Committed, None).await?;
     write.commit().await?;
     Ok(Settled::Committed(Box::new(record.session)))
 }
 
-async fn record_verdict(write: &mut Write, record: &Record, report: &ScanReport) -> Result<(), SessionStoreError> {
-    let finding = match report.finding {
-        Finding::Clean => "clean",
-        Finding::Infected { .. } => "infected",
-        Finding::Unscannable { .. } => "unscannable",
-    };
-    let sha256 = record.session.source.as_ref().and_then(|source| source.sha256);
-    let insert = sqlx::query(
-        "insert into verdicts (upload_id, fence, at_ms, source_sha256, scanner, finding, report) \
-         values ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(record.session.upload_id.to_string())
-    .bind(record.fence.0)
-    .bind(write.now_ms())
-    .bind(sha256.map(|sha256| sha256.to_string()))
-    .bind(report.scanner.as_str())
-    .bind(finding)
-    .bind(serde_json::to_string(report).map_err(corrupt)?);
-    write.execute(insert).await?;
-    Ok(())
+/// What counts as clean by an entry of the allow list, for the audit trail.
+fn allowed(reports: &[ScanReport]) -> Option<String> {
+    let allowed = reports.iter().filter_map(|report| match (&report.finding, report.allowed_by) {
+        (Finding::Infected { signature }, Some(entry)) => {
+            Some(format!("{signature}, found by scanner {}, is allowed by list entry {entry}", report.scanner))
+        }
+        (_, _) => None,
+    });
+    let allowed: Vec<_> = allowed.collect();
+    (!allowed.is_empty()).then(|| allowed.join("; "))
 }
 
 async fn end(

@@ -5,15 +5,17 @@ use lazaret_core::{
     ports::{AttemptRecord, AuditRecord, History, SessionStoreError},
 };
 
-use super::record::{Record, at, from_json, get, parsed, parsed_if, time, time_if};
-use crate::call::Call;
+use super::record::{Record, at, columns, from_json, get, parsed, parsed_if, time, time_if};
+use crate::{call::Call, error::corrupt};
 
 pub(super) async fn now(mut call: Call) -> Result<Timestamp, SessionStoreError> {
     at(call.now_ms().await?)
 }
 
 pub(super) async fn by_id(mut call: Call, id: UploadId) -> Result<Option<Session>, SessionStoreError> {
-    let row = call.row(sqlx::query("select * from sessions where upload_id = $1").bind(id.to_string())).await?;
+    let row = call
+        .row(sqlx::query(concat!("select ", columns!(), " from sessions where upload_id = $1")).bind(id.to_string()))
+        .await?;
     row.map(|row| Ok(Record::read(&row)?.session)).transpose()
 }
 
@@ -26,7 +28,8 @@ pub(super) async fn by_key(
     if key.as_str().contains('\0') {
         return Ok(None);
     }
-    let query = sqlx::query("select * from sessions where bucket = $1 and key = $2").bind(bucket.as_str());
+    let query = sqlx::query(concat!("select ", columns!(), " from sessions where bucket = $1 and key = $2"))
+        .bind(bucket.as_str());
     let row = call.row(query.bind(key.as_str())).await?;
     row.map(|row| Ok(Record::read(&row)?.session)).transpose()
 }
@@ -41,17 +44,33 @@ pub(super) async fn list(
     let after = after.map(|id| id.to_string()).unwrap_or_default();
     let query = match state {
         Some(state) => {
-            sqlx::query("select * from sessions where upload_id > $1 and state = $3 order by upload_id limit $2")
-                .bind(after)
-                .bind(i64::from(limit))
-                .bind(state.as_str())
+            let page = concat!(
+                "select ",
+                columns!(),
+                " from sessions where upload_id > $1 and state = $3 order by upload_id limit $2"
+            );
+            sqlx::query(page).bind(after).bind(i64::from(limit)).bind(state.as_str())
         }
-        None => sqlx::query("select * from sessions where upload_id > $1 order by upload_id limit $2")
-            .bind(after)
-            .bind(i64::from(limit)),
+        None => {
+            let page =
+                concat!("select ", columns!(), " from sessions where upload_id > $1 order by upload_id limit $2");
+            sqlx::query(page).bind(after).bind(i64::from(limit))
+        }
     };
     let rows = call.rows(query).await?;
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
+}
+
+pub(super) async fn count(
+    mut call: Call,
+    state: StateName,
+    since: Option<Timestamp>,
+) -> Result<u64, SessionStoreError> {
+    let count = sqlx::query("select count(*) as found from sessions where state = $1 and updated_at_ms >= $2")
+        .bind(state.as_str())
+        .bind(since.map_or(i64::MIN, Timestamp::as_millisecond));
+    let row = call.row(count).await?.ok_or_else(|| corrupt("a count without a row"))?;
+    u64::try_from(get::<i64>(&row, "found")?).map_err(corrupt)
 }
 
 pub(super) async fn history(mut call: Call, id: UploadId) -> Result<History, SessionStoreError> {
@@ -60,9 +79,15 @@ pub(super) async fn history(mut call: Call, id: UploadId) -> Result<History, Ses
     let id = id.to_string();
     let verdicts = sqlx::query("select report from verdicts where upload_id = $1 order by id").bind(&id);
     let verdicts = call.rows(verdicts).await?;
-    let attempts = sqlx::query("select * from attempts where upload_id = $1 order by fence").bind(&id);
+    let attempts = sqlx::query(
+        "select fence, worker, began_at_ms, ended_at_ms, result, error from attempts where upload_id = $1 order by fence",
+    ).bind(&id);
     let attempts = call.rows(attempts).await?;
-    let audit = call.rows(sqlx::query("select * from audit where upload_id = $1 order by id").bind(&id)).await?;
+    let audit = sqlx::query(
+        "select at_ms, actor, action, from_state, to_state, reason, detail from audit where upload_id = $1 order by id",
+    )
+    .bind(&id);
+    let audit = call.rows(audit).await?;
     call.commit().await?;
     Ok(History {
         verdicts: verdicts

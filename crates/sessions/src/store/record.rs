@@ -3,12 +3,25 @@
 use std::str::FromStr;
 
 use lazaret_core::{
-    Fence, HoldReason, InvalidValue, ObjectKey, PublishedKey, PublishedObject, QuarantineKey, Reason, Session,
-    SessionState, SourceObject, StateName, Timestamp, UploadId, WorkerId, ports::SessionStoreError,
+    Fence, HoldReason, InvalidValue, ObjectKey, PublishedKey, PublishedObject, QuarantineKey, Reason, RejectReason,
+    Session, SessionState, SourceObject, StateName, Timestamp, UploadId, WorkerId, ports::SessionStoreError,
 };
 use sqlx::{Any, Row, any::AnyRow};
 
 use crate::error::{corrupt, failed, invalid};
+
+/// The columns that a [`Record`] is read from, by name: a running program must not meet one that a later version adds. A
+/// statement that PostgreSQL keeps prepared fails once `*` means something else.
+macro_rules! columns {
+    () => {
+        "upload_id, object_id, tenant, bucket, key, file_name, declared_type, declared_size, declared_sha256, state, reason, \
+         revoked_reason, detail, overrides, policy, attempts, fence, lease_worker, lease_until_ms, source_version, \
+         source_etag, source_size, source_sha256, source_type, published_bucket, published_key, published_sha256, \
+         published_size, published_type, published_image, published_deleted_at_ms, original_deleted_at_ms, created_at_ms, \
+         updated_at_ms, expires_at_ms"
+    };
+}
+pub(super) use columns;
 
 /// A session with what only the store needs to know of it.
 #[derive(Debug, Clone)]
@@ -69,6 +82,7 @@ fn session(row: &AnyRow) -> Result<Session, SessionStoreError> {
         attempts: u32::try_from(get::<i64>(row, "attempts")?).map_err(|error| corrupt(format!("attempts: {error}")))?,
         source: source(row)?,
         original_deleted_at: time_if(row, "original_deleted_at_ms")?,
+        published_deleted_at: time_if(row, "published_deleted_at_ms")?,
         created_at: time(row, "created_at_ms")?,
         updated_at: time(row, "updated_at_ms")?,
         expires_at: time(row, "expires_at_ms")?,
@@ -84,8 +98,14 @@ fn state(row: &AnyRow) -> Result<SessionState, SessionStoreError> {
         StateName::Rejected => SessionState::Rejected(parsed::<Reason>(row, "reason")?),
         StateName::Held => SessionState::Held(hold_reason(get(row, "reason")?)?),
         StateName::Expired => SessionState::Expired,
-        StateName::Revoked => SessionState::Revoked(published(row)?),
+        StateName::Revoked => SessionState::Revoked { object: published(row)?, reason: revoked_reason(row)? },
     })
+}
+
+fn revoked_reason(row: &AnyRow) -> Result<Option<RejectReason>, SessionStoreError> {
+    optional(row, "revoked_reason")?
+        .map(|code| RejectReason::try_from(code).map_err(invalid("revoked_reason")))
+        .transpose()
 }
 
 fn hold_reason(code: String) -> Result<HoldReason, SessionStoreError> {
@@ -121,7 +141,7 @@ fn source(row: &AnyRow) -> Result<Option<SourceObject>, SessionStoreError> {
 /// The published object of a state that carries one, readable or not.
 pub(super) fn published_of(state: &SessionState) -> Option<&PublishedObject> {
     match state {
-        SessionState::Published(object) | SessionState::Revoked(object) => Some(object),
+        SessionState::Published(object) | SessionState::Revoked { object, .. } => Some(object),
         SessionState::Created
         | SessionState::Uploaded
         | SessionState::Finalized

@@ -8,7 +8,7 @@ use lazaret_core::{
 use sqlx::any::AnyRow;
 
 use super::{
-    record::{Record, length, text, unknown},
+    record::{Record, columns, length, text, unknown},
     write::{Change, Write, milliseconds},
 };
 use crate::call::Call;
@@ -18,10 +18,13 @@ const SWEEPER: &str = "sweeper";
 
 pub(super) async fn overdue(mut call: Call, limit: u32) -> Result<Vec<Session>, SessionStoreError> {
     let now_ms = call.now_ms().await?;
-    let query = sqlx::query(
-        "select * from sessions where state in ('created', 'uploaded', 'finalized') and expires_at_ms <= $1 \
-         and (lease_until_ms is null or lease_until_ms <= $1) order by expires_at_ms, upload_id limit $2",
-    )
+    let query = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        " from sessions where state in ('created', 'uploaded', 'finalized') \
+         and expires_at_ms <= $1 and (lease_until_ms is null or lease_until_ms <= $1) \
+         order by expires_at_ms, upload_id limit $2"
+    ))
     .bind(now_ms)
     .bind(i64::from(limit));
     sessions(&call.rows(query).await?)
@@ -46,10 +49,13 @@ pub(super) async fn removable(
     limit: u32,
 ) -> Result<Vec<Session>, SessionStoreError> {
     let now_ms = call.now_ms().await?;
-    let query = sqlx::query(
-        "select * from sessions where original_deleted_at_ms is null and (state in ('published', 'revoked', 'expired') \
-         or (state = 'rejected' and updated_at_ms <= $1)) order by updated_at_ms, upload_id limit $2",
-    )
+    let query = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        " from sessions where original_deleted_at_ms is null \
+         and (state in ('published', 'revoked', 'expired') or (state = 'rejected' and updated_at_ms <= $1)) \
+         order by updated_at_ms, upload_id limit $2"
+    ))
     .bind(now_ms.saturating_sub(milliseconds(retain_rejected)))
     .bind(i64::from(limit));
     sessions(&call.rows(query).await?)
@@ -65,10 +71,11 @@ pub(super) async fn contested(
     // To the letter as in the partial index `sessions_contested`, else SQLite does not use it. What is not settled has no
     // fence yet, or is finalized.
     let query = sqlx::query(
-        "select * from sessions where fence > 0 and state <> 'finalized' \
-         and (fence > 1 or state not in ('published', 'revoked')) and updated_at_ms > $1 and (updated_at_ms, upload_id) > ($2, $3) \
-         and exists (select 1 from attempts where attempts.upload_id = sessions.upload_id \
-         and (attempts.result is null or attempts.result <> 'committed')) order by updated_at_ms, upload_id limit $4",
+        concat!("select ", columns!(), " from sessions where fence > 0 and state <> 'finalized' \
+         and (fence > 1 or state not in ('published', 'revoked')) and updated_at_ms > $1 \
+         and (updated_at_ms, upload_id) > ($2, $3) and exists (select 1 from attempts \
+         where attempts.upload_id = sessions.upload_id and (attempts.result is null or attempts.result <> 'committed')) \
+         order by updated_at_ms, upload_id limit $4"),
     )
     .bind(since_ms)
     .bind(after.map_or(since_ms, |session| session.updated_at.as_millisecond()))
@@ -77,7 +84,7 @@ pub(super) async fn contested(
     sessions(&call.rows(query).await?)
 }
 
-fn sessions(rows: &[AnyRow]) -> Result<Vec<Session>, SessionStoreError> {
+pub(super) fn sessions(rows: &[AnyRow]) -> Result<Vec<Session>, SessionStoreError> {
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
 }
 

@@ -8,7 +8,7 @@ use lazaret_core::{
 };
 use sqlx::AssertSqlSafe;
 
-use super::record::{Record, at, from_json, get, length, published_of, text, unknown};
+use super::record::{Record, at, columns, from_json, get, length, published_of, text, unknown};
 use crate::{
     call::{Call, Query},
     error::corrupt,
@@ -116,15 +116,17 @@ impl Write {
         let overrides = serde_json::to_string(&session.overrides).map_err(corrupt)?;
         let image = published.and_then(|object| object.image.as_ref()).map(serde_json::to_string);
         let image = image.transpose().map_err(corrupt)?;
+        // Programs of before know `reason` as that of a rejection, a hold or an expiry, and so does the schema.
+        let is_revoked = session.state.name() == StateName::Revoked;
         let update = sqlx::query(
             "update sessions set state = $1, reason = $2, detail = $3, overrides = $4, policy = $5, attempts = $6, \
              fence = $7, lease_worker = $8, lease_until_ms = $9, source_version = $10, source_etag = $11, \
              source_size = $12, source_sha256 = $13, source_type = $14, published_bucket = $15, \
              published_key = $16, published_sha256 = $17, published_size = $18, published_type = $19, \
-             published_image = $20, updated_at_ms = $21 where upload_id = $22 and fence <= $7",
+             published_image = $20, updated_at_ms = $21, revoked_reason = $23 where upload_id = $22 and fence <= $7",
         )
         .bind(session.state.name().as_str())
-        .bind(session.state.reason().map(Reason::code))
+        .bind(session.state.reason().filter(|_| !is_revoked).map(Reason::code))
         .bind(session.detail.as_deref().map(text))
         .bind(overrides)
         .bind(record.policy.as_deref().map(text))
@@ -144,7 +146,8 @@ impl Write {
         .bind(published.map(|object| object.content_type.as_str()))
         .bind(image)
         .bind(session.updated_at.as_millisecond())
-        .bind(session.upload_id.to_string());
+        .bind(session.upload_id.to_string())
+        .bind(session.state.reason().filter(|_| is_revoked).map(Reason::code));
         if self.execute(update).await? == 1 {
             Ok(())
         } else {
@@ -206,10 +209,11 @@ impl Write {
 /// Locks the session's row, then asks for the time: what is selected from `locked` is made of rows that are locked.
 async fn lock(call: &mut Call, id: UploadId) -> Result<(Record, i64), SessionStoreError> {
     let select = format!(
-        "with locked as materialized (select * from sessions where upload_id = $1 {}) \
-         select locked.*, {} as now_ms from locked",
-        call.dialect().lock(),
-        call.dialect().clock()
+        "with locked as materialized (select {columns} from sessions where upload_id = $1 {lock}) \
+         select {columns}, {clock} as now_ms from locked",
+        columns = columns!(),
+        lock = call.dialect().lock(),
+        clock = call.dialect().clock(),
     );
     let row = call.row(sqlx::query(AssertSqlSafe(select)).bind(id.to_string())).await?.ok_or_else(unknown(id))?;
     Ok((Record::read(&row)?, get(&row, "now_ms")?))

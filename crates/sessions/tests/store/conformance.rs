@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use lazaret_core::ports::SessionStore;
+use lazaret_core::ports::{ListStore, SessionStore};
 use lazaret_sessions::{SqlSessionStore, StoreOptions};
-use lazaret_testkit::sessions;
+use lazaret_testkit::{lists, sessions};
 
 use crate::database::{Database, Engine, on_both};
 
-on_both!(alone, two_on_one_database);
+on_both!(alone, two_on_one_database, lists_alone, lists_of_two_on_one_database);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory() -> Result<()> {
@@ -31,6 +31,24 @@ async fn two_on_one_database(engine: Engine) -> Result<()> {
     sessions::conforms_shared(async || {
         let (url, options) = (database.another().await?, StoreOptions::default());
         Ok((lazaret_sessions::open(&url, &options).await?, lazaret_sessions::open(&url, &options).await?))
+    })
+    .await
+}
+
+async fn opened(url: &str) -> Result<Arc<dyn ListStore>> {
+    Ok(Arc::new(SqlSessionStore::open(url, &StoreOptions::default()).await?))
+}
+
+async fn lists_alone(engine: Engine) -> Result<()> {
+    let database = Database::empty(engine).await?;
+    lists::conforms(async || opened(&database.another().await?).await).await
+}
+
+async fn lists_of_two_on_one_database(engine: Engine) -> Result<()> {
+    let database = Database::empty(engine).await?;
+    lists::conforms_shared(async || {
+        let url = database.another().await?;
+        Ok((opened(&url).await?, opened(&url).await?))
     })
     .await
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lazaret_core::{
-    Fence, NewSession, Session, StateName,
-    ports::{Begun, OutboxKind, SessionStore, Settled, Settlement},
+    Fence, NewSession, RejectReason, Session, Sha256Digest, StateName,
+    ports::{Begun, OutboxKind, Recheck, Revocation, SessionStore, Settled, Settlement},
 };
 use lazaret_testkit::sessions::{self, LONG, OVER, hold, new_session, publish, reject};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -25,6 +25,7 @@ enum Step {
     Settle(Which, StateName),
     Release,
     RejectHeld,
+    Revoke,
     Expire { as_seen_before: bool },
 }
 
@@ -49,6 +50,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (which(), decision).prop_map(|(which, state)| Step::Settle(which, state)),
         2 => Just(Step::Release),
         1 => Just(Step::RejectHeld),
+        1 => Just(Step::Revoke),
         1 => any::<bool>().prop_map(|as_seen_before| Step::Expire { as_seen_before }),
     ]
 }
@@ -171,6 +173,13 @@ async fn take(store: &dyn SessionStore, model: &mut Model, step: Step, before: &
                 model.go(StateName::Rejected);
             }
         }
+        Step::Revoke => {
+            let answer = store.revoke(id, "w", &revocation()).await;
+            ensure!(answer.is_ok() == matches!(model.state, StateName::Published | StateName::Revoked), "{answer:?}");
+            if model.state == StateName::Published {
+                model.go(StateName::Revoked);
+            }
+        }
         Step::Expire { as_seen_before } => {
             let seen = if as_seen_before { before } else { now };
             let expected = seen == now && model.due && !model.settled() && model.lease != Some(true);
@@ -221,6 +230,12 @@ fn settlement(state: StateName) -> Result<Settlement> {
         StateName::Rejected => reject(),
         _ => hold(),
     }
+}
+
+fn revocation() -> Revocation {
+    let sha256 = Sha256Digest::from_bytes([2; 32]);
+    let found = Recheck { policy: None, sha256, reports: Vec::new(), detail: "blocked".to_owned() };
+    Revocation { reason: RejectReason::Blocked, found }
 }
 
 async fn run(store: &dyn SessionStore, due: bool, steps: &[Step]) -> Result<()> {

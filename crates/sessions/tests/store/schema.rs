@@ -4,11 +4,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use lazaret_core::{
-    ObjectEvent,
-    ports::{SessionStore, SessionStoreError},
+    ListKind, ObjectEvent, StateName,
+    ports::{ListStore, OutboxKind, SessionStore, SessionStoreError},
 };
 use lazaret_sessions::{MigrationReport, SqlSessionStore, StoreOptions, migrate};
-use lazaret_testkit::sessions;
+use lazaret_testkit::{lists, sessions};
 use sqlx::{Connection, SqliteConnection};
 use tokio::task::JoinSet;
 
@@ -37,8 +37,8 @@ fn not_migrated<T>(answer: Result<T, SessionStoreError>) -> Result<String> {
 /// The newest version of each schema.
 const fn newest(engine: Engine) -> i64 {
     match engine {
-        Engine::Sqlite => 4,
-        Engine::Postgres => 3,
+        Engine::Sqlite => 7,
+        Engine::Postgres => 6,
     }
 }
 
@@ -48,6 +48,7 @@ on_both!(
     an_older_schema_is_upgraded_with_what_it_holds,
     other_schemas_are_refused,
     audit_records_and_verdicts_are_append_only,
+    an_open_store_goes_on_when_columns_are_added,
     a_broken_record_is_named,
     dropped_calls_leave_no_transaction_behind,
 );
@@ -95,15 +96,15 @@ async fn other_schemas_are_refused(engine: Engine) -> Result<()> {
     database
         .run(&format!(
             "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
-             values (7, 'later', true, {blob}, 0)"
+             values (9, 'later', true, {blob}, 0)"
         ))
         .await?;
     for message in
         [not_migrated(open(url).await)?, not_migrated(migrate(url).await)?, not_migrated(store.check().await)?]
     {
-        assert!(message.contains('7') && message.contains("newer"), "{message}");
+        assert!(message.contains('9') && message.contains("newer"), "{message}");
     }
-    database.run("delete from _sqlx_migrations where version = 7").await?;
+    database.run("delete from _sqlx_migrations where version = 9").await?;
     open(url).await?;
     database.run(&format!("update _sqlx_migrations set checksum = {blob}")).await?;
     not_migrated(open(url).await)?;
@@ -131,7 +132,14 @@ async fn an_older_schema_is_upgraded_with_what_it_holds(engine: Engine) -> Resul
     if engine == Engine::Sqlite {
         database.run("drop index outbox_by_session").await?;
     }
-    database.run("alter table sessions drop column published_image").await?;
+    database
+        .run(
+            "drop index verdicts_by_bytes; drop index sessions_revoked; drop table list_removals; drop table list_entries; \
+             alter table verdicts drop column policy; alter table verdicts drop column reused_from; \
+             alter table sessions drop column published_image; alter table sessions drop column revoked_reason; \
+             alter table sessions drop column published_deleted_at_ms",
+        )
+        .await?;
     database.run("drop index sessions_contested; delete from _sqlx_migrations where version > 1").await?;
     let message = not_migrated(open(database.url()).await)?;
     assert!(message.contains("version 1"), "{message}");
@@ -212,23 +220,65 @@ async fn audit_records_and_verdicts_are_append_only(engine: Engine) -> Result<()
     let store = open(database.url()).await?;
     let id = sessions::settled(&store, &sessions::reject()?).await?.upload_id;
     let history = store.history(id).await?;
-    for table in ["audit", "verdicts"] {
+    let new = lists::digest(ListKind::Allow, 1);
+    let entry = ListStore::add(&store, &new).await?.id;
+    let entry = store.remove(entry, "bob").await?;
+    for (table, id, time) in [
+        ("audit", "id", "at_ms"),
+        ("verdicts", "id", "at_ms"),
+        ("list_entries", "id", "added_at_ms"),
+        ("list_removals", "entry_id", "removed_at_ms"),
+    ] {
         let again =
-            format!("insert into {table} select * from {table} where true on conflict (id) do update set at_ms = 0");
+            format!("insert into {table} select * from {table} where true on conflict ({id}) do update set {time} = 0");
         let special = match engine {
             Engine::Sqlite => [format!("replace into {table} select * from {table} limit 1"), again],
             Engine::Postgres => {
-                [format!("truncate {table}"), again.replace("select *", "overriding system value select *")]
+                [format!("truncate {table} cascade"), again.replace("select *", "overriding system value select *")]
             }
         };
-        let plain = [format!("update {table} set at_ms = 0"), format!("delete from {table}")];
+        let plain = [format!("update {table} set {time} = 0"), format!("delete from {table}")];
         for statement in plain.into_iter().chain(special) {
             let error = database.run(&statement).await.expect_err(&statement);
             assert!(format!("{error:#}").contains("append-only"), "{statement}: {error:#}");
         }
     }
     assert_eq!(store.history(id).await?, history);
+    assert_eq!(store.entries(true, None, 10).await?, Vec::from_iter(entry));
     Ok(())
+}
+
+/// Workers go on while a later version migrates: what it adds they do not ask for. PostgreSQL refuses a prepared statement
+/// whose `*` has come to mean something else.
+async fn an_open_store_goes_on_when_columns_are_added(engine: Engine) -> Result<()> {
+    let database = Database::migrated(engine).await?;
+    let options = StoreOptions { connections: 1, ..StoreOptions::default() };
+    let store = SqlSessionStore::open(database.url(), &options).await?;
+    let everything = async || -> Result<()> {
+        let published = sessions::settled(&store, &sessions::publish()?).await?;
+        let id = published.upload_id;
+        assert_eq!(store.find(&published.bucket, published.key.as_key()).await?, Some(published.clone()));
+        assert!(!store.list(None, None, 10).await?.is_empty());
+        assert!(!store.list(Some(StateName::Published), None, 10).await?.is_empty());
+        assert!(store.overdue(10).await?.is_empty());
+        store.removable(Duration::ZERO, 10).await?;
+        store.contested(sessions::LONG, None, 10).await?;
+        store.withdrawable(sessions::LONG, None, 10).await?;
+        store.claim_outbox(OutboxKind::Verdict, 10, Duration::ZERO).await?;
+        store.history(id).await?;
+        let entry = ListStore::add(&store, &lists::signature(ListKind::Block, "Eicar")).await?;
+        assert!(store.matching(&[], &["Eicar".to_owned()]).await?.contains(&entry));
+        store.entries(true, None, 10).await?;
+        store.record_original_deleted(id).await?;
+        Ok(())
+    };
+    // Twice, so that every statement is prepared.
+    everything().await?;
+    everything().await?;
+    for table in ["sessions", "attempts", "verdicts", "audit", "outbox", "orphans", "list_entries", "list_removals"] {
+        database.run(&format!("alter table {table} add column of_a_later_version text")).await?;
+    }
+    everything().await.context("after columns were added")
 }
 
 async fn a_broken_record_is_named(engine: Engine) -> Result<()> {

@@ -128,6 +128,7 @@ impl Scanner for MemoryScanner {
             finding,
             matches: Vec::new(),
             allowed_by: None,
+            reused_from: None,
             elapsed_ms,
         })
     }
