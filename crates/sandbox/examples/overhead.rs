@@ -14,6 +14,7 @@ use lazaret_core::{
     ports::{TransformOutcome, TransformRequest, Transformer, Treatment},
 };
 use lazaret_sandbox::{Jail, JailSettings};
+use tokio::task::JoinSet;
 
 /// Time for the reserve to be filled again.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -39,7 +40,11 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     for (name, reserve) in [("from the reserve", 2), ("without a reserve", 0)] {
-        let took = runtime.block_on(measure(settings(Path::new(program), reserve), &input, &request, jobs));
+        // On a thread of the runtime, as in the worker.
+        let mut tasks = JoinSet::new();
+        let (settings, input, request) = (settings(Path::new(program), reserve), input.clone(), request.clone());
+        tasks.spawn_on(async move { measure(settings, &input, &request, jobs).await }, runtime.handle());
+        let took = runtime.block_on(tasks.join_next()).expect("a task").expect("an end");
         println!("{name}: median {:?}, best {:?}, nine in ten within {:?}", at(&took, 50), at(&took, 0), at(&took, 90));
     }
 }

@@ -69,8 +69,9 @@ impl Drop for Attended<'_> {
 
 impl<'a> Attended<'a> {
     pub(super) fn new(seat: Seat, observer: Option<&'a ExitObserver>) -> Result<Self, JailError> {
-        let Seat { prisoner, wire } = seat;
+        let Seat { mut prisoner, wire } = seat;
         let wire = watch(wire).map_err(lacking("descriptor"))?;
+        prisoner.watch().map_err(lacking("descriptor"))?;
         Ok(Self { prisoner, wire, heard: Heard::default(), observer, at_work: false })
     }
 
@@ -97,7 +98,8 @@ impl<'a> Attended<'a> {
             let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
                 return self.kill(ExitCause::WallTime, overdue("did not end", deadline.limit)).await;
             };
-            if !heard.map_err(lacking("word from a jailed child"))? {
+            // Behind its last word comes its end, and one thing to wait for is sooner there than two.
+            if !heard.map_err(lacking("word from a jailed child"))? || self.heard.last.is_some() {
                 return self.end(deadline).await;
             }
         }
@@ -114,13 +116,19 @@ impl<'a> Attended<'a> {
     /// Hears one word. False: there is no more to be heard, because the child hung up, or because it lied, which nobody
     /// needs to hear the rest of.
     async fn hear(&mut self) -> io::Result<bool> {
-        let message = match listen(&self.wire).await? {
+        let word = listen(&self.wire).await?;
+        Ok(self.understand(word))
+    }
+
+    /// Takes in one word. False: as above.
+    fn understand(&mut self, word: Word) -> bool {
+        let message = match word {
             Word::Message(message) => message,
             Word::Nonsense(nonsense) => {
                 self.heard.lie = Some(nonsense);
-                return Ok(false);
+                return false;
             }
-            Word::HungUp => return Ok(false),
+            Word::HungUp => return false,
         };
         let Heard { ready, last, lie } = &mut self.heard;
         match message {
@@ -128,10 +136,10 @@ impl<'a> Attended<'a> {
             message if last.is_none() && speaks_in_turn(&message, *ready) => *last = Some(message),
             message => {
                 *lie = Some(format!("said {message:?} out of turn"));
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     /// The end of a child that will not be heard any more. Before it is ready it has seen no input: whatever it does, such
@@ -146,8 +154,15 @@ impl<'a> Attended<'a> {
             let overdue = overdue("did not end", deadline.limit);
             return self.kill(once_ready(ExitCause::WallTime), overdue).await;
         };
-        let (cause, detail) = classify(status.map_err(lacking("end of a jailed child"))?, &self.heard);
-        Ok(self.ended(cause, detail))
+        let status = status.map_err(lacking("end of a jailed child"))?;
+        // Nobody else has its end of the wire: what it said before it ended is all there.
+        while let Some(word) = receive(self.wire.get_ref()).map_err(lacking("word from a jailed child"))? {
+            if !self.understand(word) {
+                break;
+            }
+        }
+        let (cause, detail) = classify(status, &self.heard);
+        Ok(self.ended(once_ready(cause), detail))
     }
 
     async fn kill(&mut self, cause: ExitCause, detail: String) -> Result<End, JailError> {
@@ -185,21 +200,27 @@ pub(super) enum Word {
 }
 
 pub(super) async fn listen(wire: &AsyncFd<OwnedFd>) -> io::Result<Word> {
+    let received = |fd: &OwnedFd| receive(fd)?.ok_or_else(|| Errno::AGAIN.into());
+    wire.async_io(Interest::READABLE, received).await
+}
+
+/// The next word; none where there is none yet.
+fn receive(wire: &OwnedFd) -> io::Result<Option<Word>> {
     // One byte more than a message, so that a longer one is seen to be longer.
     let mut buffer = [0; MESSAGE_BYTES + 1];
-    let received = wire.async_io(Interest::READABLE, |fd| match recv(fd, &mut buffer, RecvFlags::empty()) {
+    let received = match recv(wire, &mut buffer, RecvFlags::empty()) {
         // It left with words of ours unread, which is told once and before its own last words.
-        Err(Errno::CONNRESET) => Ok(recv(fd, &mut buffer, RecvFlags::empty())?.0),
-        other => Ok(other?.0),
-    });
-    match received.await {
-        Ok(0) => Ok(Word::HungUp),
-        Ok(len) => Ok(match ToHost::decode(&buffer[..len]) {
+        Err(Errno::CONNRESET) => recv(wire, &mut buffer, RecvFlags::empty()),
+        other => other,
+    };
+    match received {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Some(Word::HungUp)),
+        Ok((len, _)) => Ok(Some(match ToHost::decode(&buffer[..len]) {
             Ok(message) => Word::Message(message),
             Err(error) => Word::Nonsense(error.to_string()),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Word::HungUp),
-        Err(error) => Err(error),
+        })),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,11 +1,6 @@
 //! One job from its line to what comes out at the end of it.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    sync::Arc,
-};
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use lazaret_core::Spooled;
 use tokio::task::spawn_blocking;
@@ -17,7 +12,7 @@ use super::{
     lacking,
     line::{Line, Seat},
     memfd,
-    memory::Memory,
+    memory::{INLINE_BYTES, Memory, is_large},
 };
 use crate::{
     format::{Artefact, Decode, Decoded, Encode, Encoded, Refusal, Sanitise, Verify},
@@ -25,9 +20,6 @@ use crate::{
     picture::{HEADER_BYTES, Table},
     wire::{Done, Task, ToChild, ToHost},
 };
-
-/// What a thread of the runtime copies or gives back by itself: some ten microseconds' work.
-const INLINE_BYTES: u64 = 128 << 10;
 
 /// What is to be made of an input. The lengths in the tasks are filled in as they come to be known.
 #[derive(Debug, Clone, Copy)]
@@ -108,12 +100,13 @@ impl Jail {
         fill(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
         let decode = Decode { input_bytes: input.len(), ..decode };
-        let done = self.step(&mut decoder, &ToChild::Work(Task::Decode(decode)), deadline).await?;
+        let task = ToChild::Work(Task::Decode(decode));
+        // The next one's map must be there before the file behind it is cut.
+        let (done, encoder) = tokio::join!(self.step(&mut decoder, &task, deadline), self.ready(encoder));
+        let (done, mut encoder) = (done?, encoder?);
         let Done::Decoded(Decoded { len }) = done else { return Err(another(&mut decoder)) };
         drop(bytes);
 
-        // Its map must be there before the file behind it is cut.
-        let mut encoder = self.ready(encoder).await?;
         let limits = decode.limits;
         let read = blocking("picture", is_large(&picture), move || {
             let table = read_table(&picture, len, &limits)?;
@@ -125,9 +118,11 @@ impl Jail {
 
         let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };
         let expected = Expected::files(&encode, &table);
-        let done = self.step(&mut encoder, &ToChild::Work(Task::Encode(encode)), deadline).await?;
+        let task = ToChild::Work(Task::Encode(encode));
+        let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
+        let done = done?;
         drop(picture);
-        self.finish((encoder, done), verifier, output, &expected, (limits, deadline)).await
+        self.finish((encoder, done), verifier?, output, &expected, (limits, deadline)).await
     }
 
     /// The decoder has nothing to do and is killed: nothing is sealed that somebody can write.
@@ -144,17 +139,19 @@ impl Jail {
         fill(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
         let sanitise = Sanitise { input_bytes: input.len(), ..sanitise };
-        let done = self.step(&mut encoder, &ToChild::Work(Task::Sanitise(sanitise)), deadline).await?;
+        let task = ToChild::Work(Task::Sanitise(sanitise));
+        let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
+        let done = done?;
         drop(bytes);
         let expected = Expected::document(sanitise.format);
-        self.finish((encoder, done), verifier, output, &expected, (limits, deadline)).await
+        self.finish((encoder, done), verifier?, output, &expected, (limits, deadline)).await
     }
 
     /// Checks what the encoder says, has it verified, and parts the files.
     async fn finish(
         &self,
         (mut encoder, done): (Attended<'_>, Done),
-        verifier: Seat,
+        mut verifier: Attended<'_>,
         output: Memory,
         expected: &Expected,
         (limits, deadline): (lazaret_core::ImageLimits, Deadline),
@@ -164,7 +161,6 @@ impl Jail {
         let len = len.map_err(|lie| judged_false(&mut encoder, lie))?;
         encoder.judged(ExitCause::Done);
 
-        let mut verifier = self.ready(verifier).await?;
         let output =
             blocking("seal on the output", is_large(&output), move || memfd::freeze(&output, len).map(|()| output))
                 .await?;
@@ -291,12 +287,6 @@ fn part(output: &File, artefacts: impl Iterator<Item = Artefact>) -> io::Result<
         memfd::seal(file, artefact.len)?;
     }
     Ok(files)
-}
-
-/// Whether there is much to cut off or to copy, however little of it was announced.
-fn is_large(memory: &File) -> bool {
-    // In units of 512 bytes (inode(7)).
-    memory.metadata().map_or(true, |metadata| metadata.blocks() > INLINE_BYTES / 512)
 }
 
 /// Work that takes longer than a thread of the runtime has, where it is long. Short work is done sooner than another

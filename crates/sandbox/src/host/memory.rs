@@ -1,13 +1,16 @@
 //! A memfd between two processes, given back to the kernel where that delays nobody.
 
-use std::{fs::File, io, ops::Deref, sync::Arc};
+use std::{fs::File, io, ops::Deref, os::unix::fs::MetadataExt, sync::Arc};
 
 use super::{
     memfd,
     reaper::{Reaper, Remains},
 };
 
-/// A memfd. With the last clone its pages go back to the kernel, on the reaper's thread.
+/// What a thread of the runtime copies or gives back by itself: some ten microseconds' work.
+pub(super) const INLINE_BYTES: u64 = 128 << 10;
+
+/// A memfd. With the last clone its pages go back to the kernel, on the reaper's thread where they are many.
 #[derive(Debug, Clone)]
 pub(super) struct Memory(Arc<Inner>);
 
@@ -32,8 +35,17 @@ impl Deref for Memory {
     }
 }
 
+/// Whether much of it is written, however little of it was announced.
+pub(super) fn is_large(memory: &File) -> bool {
+    // In units of 512 bytes (inode(7)).
+    memory.metadata().map_or(true, |metadata| metadata.blocks() > INLINE_BYTES / 512)
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.reaper.take(Remains::Memory(Arc::clone(&self.file)));
+        // Little is given back sooner than a thread is woken.
+        if is_large(&self.file) {
+            self.reaper.take(Remains::Memory(Arc::clone(&self.file)));
+        }
     }
 }

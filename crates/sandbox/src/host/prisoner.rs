@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::unix::AsyncFd;
 
 use super::{
     reaper::{Reaper, Remains, Slot},
@@ -19,6 +20,8 @@ pub(super) struct Prisoner {
     /// None: it is reaped.
     child: Option<Child>,
     pidfd: OwnedFd,
+    /// Set once somebody is to wait for its end.
+    watched: Option<AsyncFd<OwnedFd>>,
     slot: Slot,
     reaper: Reaper,
 }
@@ -32,7 +35,7 @@ impl Prisoner {
             .ok_or_else(|| io::Error::other("the child has no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         match pidfd {
-            Ok(pidfd) => Ok(Self { child: Some(child), pidfd, slot: None, reaper }),
+            Ok(pidfd) => Ok(Self { child: Some(child), pidfd, watched: None, slot: None, reaper }),
             Err(error) => {
                 end(child, None, &reaper);
                 Err(error)
@@ -50,17 +53,22 @@ impl Prisoner {
         self.pidfd.as_fd()
     }
 
+    /// Prepares for waiting, before it matters how long that takes.
+    pub(super) fn watch(&mut self) -> io::Result<()> {
+        if self.watched.is_none() {
+            self.watched = Some(watch(self.pidfd.try_clone()?)?);
+        }
+        Ok(())
+    }
+
     /// Waits for the end of the child.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let Some(child) = &mut self.child else { return Err(io::Error::other("the child is reaped already")) };
-        // A child that hung up has mostly ended by now.
-        let status = if let Some(status) = child.try_wait()? {
-            status
-        } else {
-            let ended = watch(self.pidfd.try_clone()?)?;
-            let _ready = ended.readable().await?;
-            child.wait()?
+        self.watch()?;
+        let (Some(child), Some(watched)) = (&mut self.child, &self.watched) else {
+            return Err(io::Error::other("the child is reaped already"));
         };
+        let _ready = watched.readable().await?;
+        let status = child.wait()?;
         self.child = None;
         Ok(status)
     }
