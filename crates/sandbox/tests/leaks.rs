@@ -11,6 +11,10 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +38,7 @@ fn descriptors() -> usize {
 async fn nothing_is_left_behind() {
     a_hundred_jobs_leave_nothing().await;
     a_dropped_job_is_dead_soon().await;
+    whoever_looks_at_a_child_does_not_stop_its_job().await;
     a_child_killed_from_outside_is_known().await;
     a_child_that_dies_in_reserve_is_replaced().await;
     no_more_children_than_slots().await;
@@ -92,6 +97,30 @@ async fn a_dropped_job_is_dead_soon() {
         assert!(ends.len() <= before + 1 && ends[before..].iter().all(|&end| end == ExitCause::Cancelled), "{ends:?}");
         assert!(matches!(cell.give("done").await.unwrap(), TransformOutcome::Done(_)), "the slot is free again");
     }
+}
+
+/// As monitoring does. A look keeps the maps of a child that has ended, and what it wrote cannot be sealed meanwhile.
+async fn whoever_looks_at_a_child_does_not_stop_its_job() {
+    let cell = Cell::new(settings(misbehave()));
+    let over = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&over);
+    let looking = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            for child in children_of(std::process::id()) {
+                drop(fs::read(format!("/proc/{child}/smaps")));
+            }
+        }
+    });
+    let mut outcomes = Vec::new();
+    for _ in 0..200 {
+        outcomes.push(cell.give("done").await);
+    }
+    over.store(true, Ordering::Relaxed);
+    looking.join().unwrap();
+    let bad: Vec<_> = outcomes.iter().filter(|outcome| !matches!(outcome, Ok(TransformOutcome::Done(_)))).collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    drop(cell);
+    at_rest(0).await;
 }
 
 /// Whether it has ended; whoever inherited it may not have reaped it.
