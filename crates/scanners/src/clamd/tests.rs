@@ -232,8 +232,8 @@ async fn too_long_an_object_is_not_sent() {
 async fn a_spool_that_is_too_short_is_a_spool_error() {
     let fake = FakeClamd::start(Listen::Tcp).await.unwrap();
     fake.answers([Answer::line("stream: OK")]);
-    let object = spooled(b"some bytes").unwrap();
-    object.file().set_len(3).unwrap();
+    let digest = *spooled(b"some bytes").unwrap().sha256();
+    let object = Spooled::new(tempfile::tempfile().unwrap(), 10, digest, ());
     let error = scanner(&fake).scan(&object, SOON).await.unwrap_err();
     assert!(matches!(error, ScanError::Spool { .. }), "{error:?}");
 }

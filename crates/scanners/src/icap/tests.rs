@@ -206,7 +206,6 @@ async fn a_server_that_does_not_say_what_it_is_is_unavailable() {
         IcapAnswer::head(&["HTTP/1.1 400 Bad Request"]),
         IcapAnswer::head(&["ICAP/1.0 200 OK", "Methods: REQMOD", "ISTag: x"]),
         IcapAnswer::Flood,
-        IcapAnswer::Stall,
     ] {
         fake.options([options.clone()]);
         let scanner = scanner(&fake);
@@ -215,6 +214,9 @@ async fn a_server_that_does_not_say_what_it_is_is_unavailable() {
         let error = scanner.check().await.unwrap_err();
         assert!(matches!(error, ScanError::Unavailable { .. }), "{options:?}: {error:?}");
     }
+    fake.options([IcapAnswer::Stall]);
+    let error = scan(&scanner(&fake)).await.unwrap_err();
+    assert!(matches!(error, ScanError::Unavailable { .. }), "{error:?}");
     assert_eq!(fake.objects(), 0, "no object goes to it");
 }
 
@@ -366,8 +368,8 @@ async fn signatures_have_no_age_here() {
 async fn a_spool_that_is_too_short_is_a_spool_error() {
     let fake = FakeIcap::start().await.unwrap();
     fake.answers([unmodified()]);
-    let object = spooled(b"some bytes").unwrap();
-    object.file().set_len(3).unwrap();
+    let digest = *spooled(b"some bytes").unwrap().sha256();
+    let object = Spooled::new(tempfile::tempfile().unwrap(), 10, digest, ());
     let error = scanner(&fake).scan(&object, SOON).await.unwrap_err();
     assert!(matches!(error, ScanError::Spool { .. }), "{error:?}");
 }

@@ -69,12 +69,12 @@ mod tests {
         Head::http(format!("{line}\r\n\r\n").as_bytes()).unwrap()
     }
 
-    fn infected(signature: &str) -> Option<Finding> {
-        Some(Finding::Infected { signature: signature.to_owned() })
+    fn infected(signature: &str) -> Finding {
+        Finding::Infected { signature: signature.to_owned() }
     }
 
-    fn held(reason: HoldReason, detail: &str) -> Option<Finding> {
-        Some(Finding::Unscannable { reason, detail: detail.to_owned() })
+    fn held(reason: HoldReason, detail: &str) -> Finding {
+        Finding::Unscannable { reason, detail: detail.to_owned() }
     }
 
     #[test]
@@ -86,9 +86,9 @@ mod tests {
             ("X-Violations-Found: 1\r\n\t-\r\n\tEicar\r\n\t0\r\n\t0\r\n", "Eicar"),
             ("X-Blocked: yes\r\n", "blocked"),
         ] {
-            assert_eq!(told(&head(fields), None), infected(signature), "{fields:?}");
+            assert_eq!(told(&head(fields), None), Some(infected(signature)), "{fields:?}");
             let inside = Head::http(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").as_bytes()).unwrap();
-            assert_eq!(told(&head(""), Some(&inside)), infected(signature), "{fields:?} inside");
+            assert_eq!(told(&head(""), Some(&inside)), Some(infected(signature)), "{fields:?} inside");
         }
         assert_eq!(told(&head("X-Blocked: 0\r\nX-Virus-ID: none\r\n"), None), None);
     }
@@ -96,19 +96,19 @@ mod tests {
     #[test]
     fn a_type_explains_a_name() {
         let fields = "X-Infection-Found: Type=2; Resolution=0; Threat=Zip bomb;\r\nX-Virus-ID: Zip bomb\r\n";
-        assert_eq!(told(&head(fields), Some(&page("HTTP/1.1 403 No"))), held(HoldReason::ScanLimits, "Zip bomb"));
+        assert_eq!(told(&head(fields), Some(&page("HTTP/1.1 403 No"))), Some(held(HoldReason::ScanLimits, "Zip bomb")));
         let other = format!("{fields}X-Virus-ID: Eicar\r\n");
-        assert_eq!(told(&head(&other), None), infected("Eicar"), "an infection outweighs the rest");
+        assert_eq!(told(&head(&other), None), Some(infected("Eicar")), "an infection outweighs the rest");
         let two = "X-Infection-Found: Type=2; Threat=Bomb;\r\nX-Infection-Found: Type=2; Threat=Encrypted Zip;\r\n";
-        assert_eq!(told(&head(two), None), held(HoldReason::Encrypted, "Encrypted Zip"));
+        assert_eq!(told(&head(two), None), Some(held(HoldReason::Encrypted, "Encrypted Zip")));
     }
 
     #[test]
     fn some_pages_tell() {
         for (line, expected) in [
-            ("HTTP/1.0 403 Forbidden", infected("blocked.http-403")),
-            ("HTTP/1.1 451 No", infected("blocked.http-451")),
-            ("HTTP/1.1 413 No", held(HoldReason::ScanLimits, "the server calls it too large (HTTP 413)")),
+            ("HTTP/1.0 403 Forbidden", Some(infected("blocked.http-403"))),
+            ("HTTP/1.1 451 No", Some(infected("blocked.http-451"))),
+            ("HTTP/1.1 413 No", Some(held(HoldReason::ScanLimits, "the server calls it too large (HTTP 413)"))),
             ("HTTP/1.1 200 OK", None),
             ("HTTP/1.1 302 Found", None),
             ("HTTP/1.1 404 Not Found", None),

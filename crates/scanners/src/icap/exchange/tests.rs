@@ -94,6 +94,7 @@ fn anything_else_back_is_no_verdict() {
         whole.replace("\r\n\r\nHTTP", "\r\nEncapsulated: null-body=0\r\n\r\nHTTP"),
         whole.replace("ISTag: x", "ISTag: x\r\nISTag: y"),
         whole.replace("ICAP/1.0 200", "ICAP/1.0 206"),
+        sent_back(OK, &BODY.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Eicar\r\n\r\n")),
         format!("{whole}ICAP/1.0 204 No\r\n\r\n"),
         "ICAP/1.0 204 No\r\nEncapsulated: res-hdr=0, res-body=5\r\n\r\n".to_owned(),
         "ICAP/1.0 204 No\r\n\r\nICAP/1.0 204 No\r\n\r\n".to_owned(),
