@@ -1,8 +1,8 @@
 //! What an object is, by its bytes alone.
 //!
 //! Programs come first, then dangerous text (HTML, SVG, scripts), because no signature table knows it; then zips and
-//! what is made of them; then the tables of `infer` and `file-format`; what remains is text or unknown. A name or a
-//! declared type plays no part here.
+//! what is made of them, documents and images of our own signatures, and other archives; then the tables of `infer` and
+//! `file-format`; what remains is text or unknown. A name or a declared type plays no part here.
 //!
 //! Architecture invariant: memory is never the uploader's choice. `infer` sees the head only and no OLE file, whose
 //! directory it would load; `file-format` has one reader, for those, which makes a few reads of fixed size. Its others
@@ -20,6 +20,7 @@ use file_format::FileFormat;
 use lazaret_core::{MediaType, Spooled};
 use thiserror::Error;
 
+use crate::archive::Kind;
 use text::Text;
 
 pub(crate) use reader::PositionedReader;
@@ -76,7 +77,7 @@ pub fn detect(object: &Spooled) -> Result<Detected, DetectError> {
     if zip::begins(&head) {
         return named(zip::subtype(object)?);
     }
-    if let Some(name) = signatures::sniff(&head) {
+    if let Some(name) = signatures::sniff(&head).or_else(|| Kind::of(&head).and_then(Kind::media_type)) {
         return named(name);
     }
     // The tables call any text that begins like a DOS program one; ours has looked closer.

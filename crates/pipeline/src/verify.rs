@@ -164,7 +164,15 @@ fn is_same_type(detected: &MediaType, declared: &MediaType) -> bool {
                 | ("image/svg+xml", "image/svg")
                 | ("application/pdf", "application/x-pdf")
                 | ("application/zip", "application/x-zip-compressed" | "application/x-zip")
-                | ("application/gzip", "application/x-gzip")
+                | ("application/gzip", "application/x-gzip" | "application/x-compressed-tar")
+                | (
+                    "application/x-bzip2",
+                    "application/bzip2" | "application/x-bzip" | "application/x-bzip2-compressed-tar"
+                )
+                | ("application/x-xz", "application/xz" | "application/x-xz-compressed-tar")
+                | ("application/zstd", "application/x-zstd" | "application/x-zstd-compressed-tar")
+                | ("application/x-tar", "application/tar" | "application/x-gtar")
+                | ("application/vnd.rar", "application/x-rar" | "application/x-rar-compressed" | "application/rar")
                 | ("text/xml", "application/xml")
                 | ("audio/mpeg", "audio/mp3")
                 | ("audio/wav", "audio/x-wav" | "audio/vnd.wave")

@@ -12,7 +12,7 @@ use std::{io, os::unix::fs::FileExt};
 
 use thiserror::Error;
 
-/// How many members are walked. clamd's own `MaxFiles` opens 10,000.
+/// How many members are walked at all; what is looked into has a limit of its own.
 pub(crate) const MAX_MEMBERS: u64 = 65_536;
 
 /// The longest name that is looked at, in bytes.
@@ -71,6 +71,8 @@ pub(crate) struct Member<'a> {
     /// Where the packed data begins and how long it is, in bytes.
     pub(crate) data_start: u64,
     pub(crate) packed_size: u64,
+    /// How long it is unpacked, by its headers.
+    pub(crate) size: u64,
 }
 
 /// A directory whose end record has been understood; its members are still to be walked.
@@ -103,6 +105,11 @@ impl<'a, F: FileExt> Members<'a, F> {
         }
         let (position, window) = (start, Window::default());
         Ok(Self { file, left: count, position, start, end, latest: 0, earliest: 0, window, local: Vec::new() })
+    }
+
+    /// How many members are still to be walked, as the directory counts them.
+    pub(crate) const fn left(&self) -> u64 {
+        self.left
     }
 
     /// The next member; `None` behind the last.
@@ -142,6 +149,7 @@ impl<'a, F: FileExt> Members<'a, F> {
             method: central.method,
             data_start,
             packed_size: central.packed_size,
+            size: central.size,
             name: central.name,
         }))
     }
@@ -274,9 +282,10 @@ fn read_local(
         file.read_exact_at(&mut buffer[named..], central.offset + named as u64)?;
         fill_from_zip64(&buffer[named..], &mut [&mut size, &mut packed_size])?;
     }
-    let told = (size, packed_size) == (central.size, central.packed_size);
-    let told_later = flags & DESCRIPTOR != 0 && (size, packed_size) == (0, 0);
-    if told || told_later { Ok(Local { flags, bytes }) } else { Err(DIFFERS) }
+    // What a writer does not know yet is told behind the data; Info-ZIP knows the one size and not the other.
+    let agrees = |told: u64, size: u64| told == size || told == 0 && flags & DESCRIPTOR != 0;
+    let agree = agrees(size, central.size) && agrees(packed_size, central.packed_size);
+    if agree { Ok(Local { flags, bytes }) } else { Err(DIFFERS) }
 }
 
 /// Replaces the values that the header leaves to the ZIP64 field, in the field's order.

@@ -176,6 +176,39 @@ fn media_by_signature() {
     }
 }
 
+/// Those of real packers are in `archive/tests/real.rs`.
+#[test]
+fn archives_by_signature() {
+    for (bytes, expected) in [
+        (&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], "application/gzip"),
+        (b"BZh91AY&SY", "application/x-bzip2"),
+        (b"BZh9\x17rE8P\x90", "application/x-bzip2"),
+        (b"\xfd7zXZ\0\0\x04", "application/x-xz"),
+        (b"\x28\xb5\x2f\xfd\x24", "application/zstd"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "application/x-7z-compressed"),
+        (b"Rar!\x1a\x07\0\xcf", "application/vnd.rar"),
+        (b"Rar!\x1a\x07\x01\0", "application/vnd.rar"),
+    ] {
+        assert_eq!(name(bytes), expected);
+    }
+    for text in ["BZh9 is a word", "7z is an archiver", "Rar! it said"] {
+        assert_eq!(name(text.as_bytes()), "text/plain", "{text}");
+    }
+}
+
+/// A tar begins with a name, which may look like anything; what begins as a document or a program is that.
+#[test]
+fn a_tar_is_known_by_its_checksum() {
+    let of = |first: &str| name(&crate::archive::tests::build::tar(&[(first, b"text")]));
+    for first in ["a.txt", "BM", "ID3 tags", "\u{fffd}PNG", "MAC"] {
+        assert_eq!(of(first), "application/x-tar", "{first}");
+    }
+    assert_eq!(of("%PDF-1.7"), "application/pdf");
+    assert_eq!(of("GIF89a"), "image/gif");
+    assert_eq!(of("#!/bin/sh"), "text/x-shellscript");
+    assert_eq!(of("MZ\x01"), "application/vnd.microsoft.portable-executable");
+}
+
 const HEADS: &[&[u8]] = &[
     b"",
     b"PK\x03\x04",
@@ -189,6 +222,9 @@ const HEADS: &[&[u8]] = &[
     b"MZ",
     b"RIFF",
     b"GIF89a",
+    b"\x1f\x8b\x08",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07\x01\0",
 ];
 
 proptest::proptest! {
