@@ -88,7 +88,7 @@ pub struct Limits {
     /// How long a rejected original is kept.
     pub retain_rejected: Period,
     /// How many archives may lie in each other, the object itself being the first. More are held as `scan-limits`, as is
-    /// all that breaks one of the three limits below.
+    /// all that breaks one of the four limits below.
     pub archive_depth: u32,
     /// How many members an archive may have, with those of all archives in it.
     pub archive_entries: u64,
@@ -96,6 +96,9 @@ pub struct Limits {
     pub archive_unpacked: Size,
     /// How many times as long as its packed bytes a member may be.
     pub archive_ratio: u64,
+    /// Memory for what is packed in an archive while it is looked into, for each object in work: copies of archives
+    /// within it, dictionaries.
+    pub archive_memory: Size,
 }
 
 impl Limits {
@@ -106,7 +109,7 @@ impl Limits {
             max_entries: self.archive_entries,
             max_total_size: self.archive_unpacked.bytes(),
             max_ratio: self.archive_ratio,
-            ..ArchiveLimits::default()
+            max_memory: self.archive_memory.bytes(),
         }
     }
 }
@@ -122,6 +125,7 @@ impl Default for Limits {
             archive_entries: archive.max_entries,
             archive_unpacked: Size::from_bytes(archive.max_total_size),
             archive_ratio: archive.max_ratio,
+            archive_memory: Size::from_bytes(archive.max_memory),
         }
     }
 }

@@ -12,13 +12,8 @@ use super::{
     *,
 };
 
-const LIMITS: ArchiveLimits = ArchiveLimits {
-    max_depth: 4,
-    max_entries: 100,
-    max_total_size: 40_000_000,
-    max_ratio: 200,
-    max_memory: 96 << 20,
-};
+const LIMITS: ArchiveLimits =
+    ArchiveLimits { max_depth: 4, max_entries: 100, max_total_size: 40_000_000, max_ratio: 200, max_memory: 96 << 20 };
 
 const BOUNDS: Bounds = Bounds { limits: LIMITS, max_member: None };
 
