@@ -36,7 +36,7 @@ const SHORTEST_POLL_INTERVAL: Duration = Duration::from_millis(10);
 const ENGINE_GRACE: Duration = Duration::from_secs(1);
 const SHOWN_CHARS: usize = 200;
 
-/// Told on the thread of the rules, at the start and with every change.
+/// Told on the thread of the rules, at the start and with every change. Nobody else logs it.
 pub type YaraObserver = Arc<dyn Fn(&YaraNews) + Send + Sync>;
 
 /// What became of the rules.
@@ -48,6 +48,8 @@ pub enum YaraNews {
         version: EngineVersion,
         /// How many rules there are.
         rules: usize,
+        /// What the compiler minds without refusing it, the first few.
+        warnings: Vec<String>,
     },
     /// The folder changed into something that cannot be used. The set before it stays in force.
     Broken {
@@ -151,8 +153,8 @@ pub enum YaraError {
 
 /// The rules of a folder.
 ///
-/// The engine cannot be interrupted: a scan whose future is dropped or whose deadline passes runs on in its slot, and ends
-/// at its deadline plus a little over a second. Its slot is taken until then.
+/// The engine cannot be interrupted: a scan whose future is dropped or whose deadline passes runs on in its slot, for up to
+/// two seconds after its deadline, or to the end of the object where no pattern matches on the way.
 #[derive(Debug)]
 pub struct YaraScanner {
     settings: YaraSettings,
@@ -165,7 +167,6 @@ impl YaraScanner {
     /// Compiles the rules, which takes seconds for thousands of them, and keeps an eye on the folder until it is dropped.
     pub fn new(settings: YaraSettings) -> Result<Self, YaraError> {
         let source = Source {
-            scanner: settings.name.clone(),
             folder: settings.folder.clone(),
             limits: Limits { files: settings.max_rule_files, bytes: settings.max_rule_bytes },
             observer: Arc::clone(&settings.observer),

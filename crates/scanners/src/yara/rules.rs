@@ -2,17 +2,17 @@
 
 use std::{fmt, fs::File, io::Write, time::Duration};
 
-use lazaret_core::{EngineVersion, Timestamp};
+use lazaret_core::{EngineVersion, Sha256Digest, Timestamp, error::chain};
 use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest, Sha256};
-use yara_x::{Compiler, SourceCode, errors::CompileError};
+use yara_x::{Compiler, SourceCode};
 
 use super::{YaraError, folder::Source, judge};
 
 /// The engine tells its version nowhere. A test compares this with the lock file.
 const ENGINE: &str = "YARA-X 1.22.1";
 /// How much of the digest of all sources names a set.
-const DIGEST_BYTES: usize = 8;
+const SHOWN_DIGITS: usize = 16;
 const SHOWN_ERRORS: usize = 5;
 const SHOWN_WARNINGS: usize = 5;
 /// For the trial of a set on one byte.
@@ -47,19 +47,23 @@ impl RuleSet {
         compiler.enable_includes(false);
         let own = |error: &dyn fmt::Display| YaraError::Engine { detail: error.to_string() };
         compiler.define_global(WITNESS_VARIABLE, 0_i64).map_err(|error| own(&error))?;
-        let mut broken = Vec::new();
+        let (mut broken, mut warnings) = (Vec::new(), Vec::new());
         for source in sources {
             compiler.new_namespace(&source.namespace);
             let code = SourceCode::from(source.text.as_slice()).with_origin(&source.namespace);
             if let Err(error) = compiler.add_source(code) {
-                broken.push(located(&error, source));
+                let label = error.labels().next().map(|label| (label.span().start(), label.text().to_owned()));
+                broken.push(located(error.title(), label, source));
+            }
+            for warning in compiler.warnings().iter().skip(warnings.len()) {
+                let label = warning.labels().next().map(|label| (label.span().start(), label.text().to_owned()));
+                warnings.push(located(warning.title(), label, source));
             }
         }
         if !broken.is_empty() {
             return Err(YaraError::Broken { files: broken.len(), errors: listed(&broken, SHOWN_ERRORS) });
         }
-        let warnings = compiler.warnings().iter().map(|warning| warning.title().to_owned()).take(SHOWN_WARNINGS);
-        let warnings = warnings.collect();
+        warnings.truncate(SHOWN_WARNINGS);
         compiler.new_namespace(WITNESS_NAMESPACE);
         compiler.add_source(WITNESS).map_err(|error| own(&error))?;
         let rules = compiler.build();
@@ -76,7 +80,7 @@ impl RuleSet {
         let failed = |error: &dyn fmt::Display| YaraError::Engine { detail: error.to_string() };
         let mut file = File::from(memfd_create("trial", MemfdFlags::CLOEXEC).map_err(|error| failed(&error))?);
         file.write_all(b".").map_err(|error| failed(&error))?;
-        judge::matches(&self, &file, 1, TRIAL_WITHIN).map_err(|error| failed(&error))?;
+        judge::matches(&self, &file, 1, TRIAL_WITHIN).map_err(|trouble| failed(&chain(&trouble)))?;
         Ok(self)
     }
 }
@@ -87,24 +91,23 @@ fn version(sources: &[Source]) -> EngineVersion {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
-    let digest = hasher.finalize();
+    let digest = Sha256Digest::from_bytes(hasher.finalize().into()).to_string();
     let newest = sources.iter().map(|source| source.modified).max();
     EngineVersion {
         engine: ENGINE.to_owned(),
-        signatures: Some(digest.iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()),
+        signatures: Some(digest.chars().take(SHOWN_DIGITS).collect()),
         signatures_at: newest.and_then(|newest| Timestamp::try_from(newest).ok()),
     }
 }
 
 /// `file:line:column: what is wrong (and with what)`.
-fn located(error: &CompileError, source: &Source) -> String {
-    let title = error.title();
-    let Some(label) = error.labels().next() else { return format!("{}: {title}", source.namespace) };
-    let before = source.text.get(..label.span().start()).unwrap_or(&source.text);
-    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+fn located(title: &str, label: Option<(usize, String)>, source: &Source) -> String {
+    let Some((at, text)) = label else { return format!("{}: {title}", source.namespace) };
+    let before = source.text.get(..at).unwrap_or(&source.text);
+    let line = before.split(|byte| *byte == b'\n').count();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
-    format!("{}:{line}:{column}: {title} ({})", source.namespace, label.text())
+    format!("{}:{line}:{column}: {title} ({text})", source.namespace)
 }
 
 fn listed(errors: &[String], shown: usize) -> String {
@@ -157,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_has_its_place_too() {
+        let slow = "rule b { condition: for all i in (0..filesize) : (uint8(i) == 0) }";
+        let good = source("a.yar", "rule a { condition: filesize > 1 }");
+        let set = RuleSet::compile(&[good, source("b.yar", slow)]).unwrap();
+        assert_eq!((set.warnings.len(), set.count), (1, 2));
+        assert!(set.warnings[0].starts_with("b.yar:1:34: potentially slow loop"), "{:?}", set.warnings);
+    }
+
+    #[test]
     fn every_broken_file_is_told_up_to_a_limit() {
         let many: Vec<_> = (0..8).map(|n| source(&format!("{n}.yar"), "rule")).collect();
         let error = RuleSet::compile(&many).unwrap_err().to_string();
@@ -179,7 +191,7 @@ mod tests {
     fn the_version_tells_names_and_texts_apart() {
         let digest = |sources: &[Source]| version(sources).signatures.unwrap();
         let one = digest(&[source("a", "bc")]);
-        assert_eq!(one.len(), 2 * DIGEST_BYTES);
+        assert_eq!(one.len(), SHOWN_DIGITS);
         assert_eq!(one, digest(&[source("a", "bc")]));
         for other in [vec![source("ab", "c")], vec![source("a", "b"), source("", "c")]] {
             assert_ne!(one, digest(&other), "{other:?}");

@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use lazaret_core::{ScannerName, error::chain};
-use tracing::{info, warn};
+use lazaret_core::error::chain;
 
 use super::{
     YaraError, YaraNews, YaraObserver,
@@ -55,7 +54,6 @@ type Look = Result<Vec<RuleFile>, String>;
 
 /// Where rules come from, and who is told.
 pub(super) struct Source {
-    pub(super) scanner: ScannerName,
     pub(super) folder: PathBuf,
     pub(super) limits: Limits,
     pub(super) observer: YaraObserver,
@@ -110,7 +108,7 @@ fn begin(source: Source) -> Result<Watch, YaraError> {
     let files = folder::list(&source.folder, source.limits)?;
     let set = Arc::new(load(&files)?);
     let in_force = Arc::new(InForce { state: Mutex::new(State { set: Arc::clone(&set), broken: None }) });
-    source.tell_of(&set, files.len());
+    source.tell_of(&set);
     Ok(Watch { source, in_force, settled: Ok(files), pending: None })
 }
 
@@ -146,32 +144,30 @@ impl Watch {
             return;
         }
         match loaded {
-            Ok(set) => self.replace(set, found.as_ref().map_or(0, Vec::len)),
+            Ok(set) => self.replace(set),
             Err(why) => self.keep(why),
         }
         self.settled = found;
         self.pending = None;
     }
 
-    fn replace(&self, set: RuleSet, files: usize) {
+    fn replace(&self, set: RuleSet) {
         let set = Arc::new(set);
         *self.in_force.state() = State { set: Arc::clone(&set), broken: None };
-        self.source.tell_of(&set, files);
+        self.source.tell_of(&set);
     }
 
     /// The rules in force stay.
     fn keep(&self, why: String) {
-        warn!(scanner = %self.source.scanner, why, "the changed rules are broken, the old ones stay in force");
         self.in_force.state().broken = Some(why.clone());
         (self.source.observer)(&YaraNews::Broken { why });
     }
 }
 
 impl Source {
-    fn tell_of(&self, set: &RuleSet, files: usize) {
-        let (rules, signatures) = (set.count, set.version.signatures.as_deref());
-        info!(scanner = %self.scanner, files, rules, signatures, warnings = ?set.warnings, "rules are in force");
-        (self.observer)(&YaraNews::InForce { version: set.version.clone(), rules });
+    fn tell_of(&self, set: &RuleSet) {
+        let (version, warnings) = (set.version.clone(), set.warnings.clone());
+        (self.observer)(&YaraNews::InForce { version, rules: set.count, warnings });
     }
 }
 
