@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use lazaret_core::{
     Action, FileName, MediaType, RejectReason, ScanReport, Sha256Digest, Spooled, VariantName,
-    ports::{Decision, ScanError, TransformError},
+    ports::{Decision, ScanError, SessionStoreError, TransformError},
 };
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    archive::{Opaque, first_of, opaque_members},
+    archive::{Bounds, Opaque, first_of, opaque_members},
     detect::{DetectError, detect},
-    scan::{ScanStageError, Scanned, scan},
+    scan::{Job, ScanStageError, Scanned, scan},
     station::Station,
     transform::{Made, Remade, TransformStageError, Variant, remake, treatment},
-    verify::{Promise, Rejection, check_content, check_size},
+    verify::{Promise, Rejection, Verified, check_content, check_size},
 };
 
 /// A file to look at.
@@ -125,6 +125,9 @@ pub enum InspectError {
     /// A scanner.
     #[error(transparent)]
     Scanner(#[from] ScanError),
+    /// The allow and block lists.
+    #[error(transparent)]
+    Lists(SessionStoreError),
     /// The transform.
     #[error(transparent)]
     Transform(#[from] TransformError),
@@ -154,8 +157,9 @@ pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspect
         let decision = Some(Decision::Reject { reason: RejectReason::TypeNotAllowed, detail });
         return Ok(Inspection { decision, ..found });
     }
-    let Scanned { reports, decision } = scan(station, &policy, object, &[]).await?;
-    let decision = first_of(decision, opaque.as_ref());
+    let job = Job { policy: &policy, object, overrides: &[], made_of: None, reuse: false };
+    let Scanned { reports, decision } = scan(station, &job).await?;
+    let decision = first_of(decision, &opaque, &[]);
     let treatment = treatment(&policy, &[]).filter(|_| decision.is_none());
     let Some(treatment) = treatment else { return Ok(Inspection { reports, decision, ..found }) };
     Ok(match remake(station, &policy, treatment, object, &media_type, &[]).await? {
@@ -165,7 +169,7 @@ pub async fn inspect(station: &Arc<Station>, file: &LocalFile) -> Result<Inspect
     })
 }
 
-type Looked = Result<(MediaType, lazaret_core::Policy, Option<Opaque>), Rejection>;
+type Looked = Result<(MediaType, lazaret_core::Policy, Vec<Opaque>), Rejection>;
 
 async fn look(station: &Arc<Station>, file: &LocalFile) -> Result<Looked, InspectError> {
     let (station, file) = (Arc::clone(station), file.clone());
@@ -176,11 +180,12 @@ async fn look(station: &Arc<Station>, file: &LocalFile) -> Result<Looked, Inspec
             None => detect(object)?.media_type,
         };
         let promise = Promise { file_name: file.name, media_type, size: object.len(), sha256: None };
-        let verified = check_content(object, &promise, &station.settings.policies)?;
-        Ok::<_, DetectError>(verified.map(|verified| {
-            let opaque = opaque_members(object, &verified.media_type);
-            (verified.media_type, verified.policy.clone(), opaque)
-        }))
+        let Verified { media_type, policy } = match check_content(object, &promise, &station.settings.policies)? {
+            Ok(verified) => verified,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let opaque = opaque_members(object, &media_type, &Bounds::of(&station, policy))?;
+        Ok::<_, DetectError>(Ok((media_type, policy.clone(), opaque)))
     });
     Ok(looking.await.map_err(|error| InspectError::Unsound(format!("verification broke off: {error}")))??)
 }
@@ -189,6 +194,7 @@ impl From<ScanStageError> for InspectError {
     fn from(error: ScanStageError) -> Self {
         match error {
             ScanStageError::Scanner(error) => Self::Scanner(error),
+            ScanStageError::Sessions(error) => Self::Lists(error),
             ScanStageError::Unconfigured { .. } | ScanStageError::NoScanner { .. } => Self::Unsound(error.to_string()),
         }
     }

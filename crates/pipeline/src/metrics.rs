@@ -15,6 +15,10 @@ pub const IN_FLIGHT: &str = "lazaret_in_flight";
 pub const EVENT_TO_SETTLED: &str = "lazaret_event_to_settled_seconds";
 /// How long each scanner took, in seconds, by `scanner`.
 pub const SCANNER: &str = "lazaret_scanner_seconds";
+/// Verdicts that were taken from an earlier scan of the same bytes, by `scanner`.
+pub const REUSED: &str = "lazaret_reused_verdicts_total";
+/// Scans by an optional scanner that ended without a verdict, by `scanner`.
+pub const OPTIONAL_TROUBLE: &str = "lazaret_optional_scanner_trouble_total";
 /// Deliveries by `result`.
 pub const DELIVERIES: &str = "lazaret_deliveries_total";
 /// What the sweeper removed, by `what`.

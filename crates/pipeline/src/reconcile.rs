@@ -18,11 +18,13 @@ use lazaret_core::{
 };
 use serde::Serialize;
 use thiserror::Error;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::station::Station;
+use crate::{
+    pace::{Pace, until},
+    station::Station,
+};
 
 /// What to look at, and how fast.
 #[derive(Debug, Clone)]
@@ -249,30 +251,4 @@ fn note((key, found): (ObjectKey, Found), progress: &mut Progress, report: &mut 
     progress.counts.add(found);
     progress.last = Some(key);
     report(progress);
-}
-
-async fn until(due: Option<Instant>) {
-    if let Some(due) = due {
-        sleep_until(due).await;
-    }
-}
-
-/// When the next object may be looked at.
-struct Pace {
-    every: Option<Duration>,
-    due: Instant,
-}
-
-impl Pace {
-    fn new(objects_per_second: Option<NonZeroU32>) -> Self {
-        Self { every: objects_per_second.map(|rate| Duration::from_secs(1) / rate.get()), due: Instant::now() }
-    }
-
-    /// None: at once. Time that was lost is not caught up on.
-    fn next(&mut self) -> Option<Instant> {
-        let every = self.every?;
-        let due = self.due.max(Instant::now());
-        self.due = due + every;
-        Some(due)
-    }
 }

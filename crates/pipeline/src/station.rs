@@ -4,8 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use lazaret_core::{
     BucketName, ObjectKey, PolicySet, Prefix, ScannerName, WorkerId,
-    ports::{ObjectStore, Scanner, SessionStore, Transformer},
+    ports::{ListStore, ObjectStore, Scanner, SessionStore, Transformer},
 };
+
+use crate::archive::ArchiveLimits;
 
 /// A scanner with what one scan may take.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct ScannerSlot {
 pub struct Station {
     /// Upload sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// The allow and block lists.
+    pub lists: Arc<dyn ListStore>,
     /// The store with the quarantine and the published prefix.
     pub store: Arc<dyn ObjectStore>,
     /// Every scanner that a policy may name.
@@ -50,6 +54,8 @@ pub struct StationSettings {
     pub policies: PolicySet,
     /// The longest object that is read at all, in bytes.
     pub max_object_size: u64,
+    /// How much of an archive is looked at.
+    pub archive: ArchiveLimits,
     /// Whether somebody must finalize a session before it is processed.
     pub require_finalize: bool,
     /// How long an attempt keeps others away without being renewed.

@@ -4,6 +4,7 @@
 //! number of sweepers and workers may run at once.
 
 mod late_copies;
+mod revoked_copies;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -40,6 +41,8 @@ pub enum SweptWhat {
     ExpiredSession,
     /// A session whose event was lost although its object is there: now `finalized`.
     RecoveredSession,
+    /// A published copy of an object that was revoked.
+    RevokedCopy,
     /// A published copy that came after its session was settled, and that the session does not name.
     LateCopy,
     /// The quarantined original of a settled session.
@@ -52,9 +55,10 @@ pub enum SweptWhat {
 
 impl SweptWhat {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ExpiredSession,
         Self::RecoveredSession,
+        Self::RevokedCopy,
         Self::LateCopy,
         Self::Original,
         Self::Orphan,
@@ -66,6 +70,7 @@ impl SweptWhat {
         match self {
             Self::ExpiredSession => "expired-session",
             Self::RecoveredSession => "recovered-session",
+            Self::RevokedCopy => "revoked-copy",
             Self::LateCopy => "late-copy",
             Self::Original => "original",
             Self::Orphan => "orphan",
@@ -156,6 +161,8 @@ impl Sweeper {
         let (station, grace, open) = (&*self.station, self.grace, HashMap::new());
         let mut pass = Pass { station, grace, now, dry_run, report, first_error: None, open };
         pass.overdue_sessions().await?;
+        // Before the late ones, which would be told as such.
+        pass.revoked_copies().await?;
         // Before the originals, whose clean-up would withdraw copies without a word.
         pass.late_copies().await?;
         pass.originals().await?;
@@ -233,6 +240,7 @@ impl Pass<'_> {
             || match what {
                 SweptWhat::RecoveredSession => self.recover(session).await?,
                 SweptWhat::ExpiredSession
+                | SweptWhat::RevokedCopy
                 | SweptWhat::LateCopy
                 | SweptWhat::Original
                 | SweptWhat::Orphan

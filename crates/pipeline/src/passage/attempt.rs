@@ -17,14 +17,14 @@ use tracing::{Span, info, info_span, warn};
 
 use super::{Passage, PassageError, Passed, clean_up, clean_up::Copies};
 use crate::{
-    archive::{Opaque, first_of, opaque_members},
+    archive::{Bounds, Opaque, first_of, opaque_members},
     detect::DetectError,
     metrics::{self, stage},
     publish::{Copy, PublishError, publish},
-    scan::{ScanStageError, Scanned, scan},
+    scan::{Job, ScanStageError, Scanned, scan},
     station::Station,
     transform::{Remade, TransformStageError, remake, treatment},
-    verify::{Promise, Rejection, check_content, check_size},
+    verify::{Promise, Rejection, Verified, check_content, check_size},
 };
 
 /// How long a dependency may take to say that it is there after it failed.
@@ -50,7 +50,7 @@ enum Judged {
 struct Accepted {
     media_type: MediaType,
     policy: Policy,
-    opaque: Option<Opaque>,
+    opaque: Vec<Opaque>,
 }
 
 impl Attempt<'_> {
@@ -191,10 +191,10 @@ impl Attempt<'_> {
             return conclude(Decision::Reject { reason: RejectReason::TypeNotAllowed, detail }, Vec::new());
         }
         let overrides = self.overrides_for(spooled);
-        let scanning = scan(self.station(), policy, spooled, overrides);
+        let job = Job { policy, object: spooled, overrides, made_of: None, reuse: true };
+        let scanning = scan(self.station(), &job);
         let Scanned { reports, decision } = stage("scan", info_span!("scan"), scanning).await?;
-        let opaque = accepted.opaque.as_ref().filter(|opaque| !overrides.contains(&opaque.reason));
-        if let Some(decision) = first_of(decision, opaque) {
+        if let Some(decision) = first_of(decision, &accepted.opaque, overrides) {
             return conclude(decision, reports);
         }
         let made = match treatment(policy, overrides) {
@@ -224,11 +224,12 @@ impl Attempt<'_> {
         let (object, promise, station) = (spooled.clone(), Promise::from(&self.session), Arc::clone(self.station()));
         let looked = tokio::task::spawn_blocking(move || {
             let verified = check_content(&object, &promise, &station.settings.policies)?;
-            Ok::<_, DetectError>(verified.map(|verified| Accepted {
-                opaque: opaque_members(&object, &verified.media_type),
-                policy: verified.policy.clone(),
-                media_type: verified.media_type,
-            }))
+            let Verified { media_type, policy } = match verified {
+                Ok(verified) => verified,
+                Err(rejection) => return Ok(Err(rejection)),
+            };
+            let opaque = opaque_members(&object, &media_type, &Bounds::of(&station, policy))?;
+            Ok::<_, DetectError>(Ok(Accepted { policy: policy.clone(), media_type, opaque }))
         });
         Ok(looked.await.map_err(|error| PassageError::Unsound(format!("verification broke off: {error}")))??)
     }
@@ -343,6 +344,7 @@ impl From<ScanStageError> for PassageError {
     fn from(error: ScanStageError) -> Self {
         match error {
             ScanStageError::Scanner(error) => Self::Scanner(error),
+            ScanStageError::Sessions(error) => Self::Sessions(error),
             ScanStageError::Unconfigured { .. } | ScanStageError::NoScanner { .. } => Self::Unsound(error.to_string()),
         }
     }

@@ -33,7 +33,7 @@ pub(crate) async fn clean_up(
     match &session.state {
         SessionState::Created | SessionState::Uploaded | SessionState::Finalized => return Ok(()),
         SessionState::Published(_)
-        | SessionState::Revoked(_)
+        | SessionState::Revoked { .. }
         | SessionState::Expired
         | SessionState::Rejected(_)
         | SessionState::Held(_) => {
@@ -43,7 +43,7 @@ pub(crate) async fn clean_up(
         }
     }
     match &session.state {
-        SessionState::Published(_) | SessionState::Revoked(_) => {
+        SessionState::Published(_) | SessionState::Revoked { .. } => {
             let judged = session.source.as_ref().and_then(|source| source.version.as_ref());
             if let Some(late) = event_version.filter(|version| Some(*version) != judged) {
                 station.store.delete(&session.bucket, key, Some(late)).await?;

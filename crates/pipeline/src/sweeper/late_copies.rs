@@ -12,7 +12,7 @@ use super::{BATCH, LONGEST_PUBLISH, Pass, SweepError, SweptWhat};
 use crate::passage::{stray_copies, withdraw_copy};
 
 /// For how long after its decision a session is looked at: a publish that goes on, and a day in which a sweep comes by.
-const LATE: Duration = LONGEST_PUBLISH.saturating_add(Duration::from_hours(24));
+pub(super) const LATE: Duration = LONGEST_PUBLISH.saturating_add(Duration::from_hours(24));
 
 impl Pass<'_> {
     pub(super) async fn late_copies(&mut self) -> Result<(), SweepError> {

@@ -10,6 +10,8 @@ fn policies() -> PolicySet {
         types: types.iter().map(|t| t.parse().unwrap()).collect(),
         action,
         scanners: vec!["clamd".parse().unwrap()],
+        optional_scanners: Vec::new(),
+        reuse_verdicts: None,
         max_size: Some(1000),
         max_pixels: None,
         max_side: None,

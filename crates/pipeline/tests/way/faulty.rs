@@ -11,12 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 use lazaret_core::{
-    BucketName, Fence, MediaType, NewSession, ObjectEvent, ObjectKey, Prefix, PublishedKey, Session, Spooled,
-    StateName, Timestamp, UploadId, VersionId, WorkerId,
+    BucketName, Fence, ListEntry, ListEntryId, MediaType, NewListEntry, NewSession, ObjectEvent, ObjectKey, Prefix,
+    PublishedKey, ScanReport, Session, Sha256Digest, Spooled, StateName, Timestamp, UploadId, VersionId, WorkerId,
     ports::{
-        Begun, Delivery, DeliveryTag, EventSink, History, ListFrom, Listed, ListedUpload, ObjectHead, ObjectStore,
-        OutboxItem, OutboxKind, Page, PublishRequest, Queue, QueueError, ReadBack, SessionStore, SessionStoreError,
-        Settled, Settlement, SinkError, StoreError, VerdictEvent,
+        Begun, Delivery, DeliveryTag, EarlierScan, EventSink, History, ListFrom, ListStore, Listed, ListedUpload,
+        ObjectHead, ObjectStore, OutboxItem, OutboxKind, Page, PublishRequest, Queue, QueueError, ReadBack, Recheck,
+        Revocation, SessionStore, SessionStoreError, Settled, Settlement, SinkError, StoreError, VerdictEvent,
     },
 };
 use lazaret_testkit::objects::Effect;
@@ -164,6 +164,12 @@ faulty!(SessionStore, session_error, {
     fn contested(within: Duration, after: Option<&Session>, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
     fn record_orphan(event: &ObjectEvent) -> Result<(), SessionStoreError>;
     fn record_orphan_swept(bucket: &BucketName, key: &ObjectKey) -> Result<(), SessionStoreError>;
+    fn revoke(id: UploadId, actor: &str, why: &Revocation) -> Result<Session, SessionStoreError>;
+    fn record_recheck(id: UploadId, actor: &str, found: &Recheck) -> Result<bool, SessionStoreError>;
+    fn count(state: StateName, since: Option<Timestamp>) -> Result<u64, SessionStoreError>;
+    fn withdrawable(within: Duration, after: Option<&Session>, limit: u32) -> Result<Vec<Session>, SessionStoreError>;
+    fn record_published_deleted(id: UploadId) -> Result<(), SessionStoreError>;
+    fn earlier_scan(wanted: &EarlierScan<'_>) -> Result<Option<(UploadId, ScanReport)>, SessionStoreError>;
     fn request_processing(id: UploadId) -> Result<bool, SessionStoreError>;
     fn complete_outbox(ids: &[i64]) -> Result<(), SessionStoreError>;
     fn check() -> Result<(), SessionStoreError>;
@@ -195,6 +201,13 @@ async fn claim_outbox(
 ) -> Result<Vec<OutboxItem>, SessionStoreError> {
     let lease = self.faults.claims.get().copied().unwrap_or(lease);
     self.faults.around("claim_outbox", session_error, self.inner.claim_outbox(kind, limit, lease)).await
+});
+
+faulty!(ListStore, session_error, {
+    fn add(new: &NewListEntry) -> Result<ListEntry, SessionStoreError>;
+    fn remove(id: ListEntryId, by: &str) -> Result<Option<ListEntry>, SessionStoreError>;
+    fn entries(all: bool, after: Option<ListEntryId>, limit: u32) -> Result<Vec<ListEntry>, SessionStoreError>;
+    fn matching(digests: &[Sha256Digest], signatures: &[String]) -> Result<Vec<ListEntry>, SessionStoreError>;
 });
 
 fn store_error() -> StoreError {

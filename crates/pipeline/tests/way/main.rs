@@ -4,15 +4,18 @@
 
 mod attempts;
 mod deliveries;
+mod engine;
 mod faults;
 mod faulty;
 mod late_copies;
+mod listing;
 mod outages;
 mod overwrites;
 mod poison;
 mod reconciling;
 mod relaying;
 mod remaking;
+mod rescanning;
 mod rig;
 mod sweeping;
 mod telling;

@@ -13,8 +13,8 @@ use lazaret_core::{
     ports::{AuditRecord, EventSink, ObjectHead, Queue, ScanError, Scanner, SessionStore},
 };
 use lazaret_pipeline::{
-    Bus, Message, Passage, PassageError, Passed, ScannerSlot, Station, StationSettings, Verdicts, Worker,
-    WorkerSettings,
+    ArchiveLimits, Bus, Message, Passage, PassageError, Passed, ScannerSlot, Station, StationSettings, Verdicts,
+    Worker, WorkerSettings,
 };
 use lazaret_queue::{EmbeddedQueue, EmbeddedSettings};
 use lazaret_sessions::{SqliteOptions, SqliteSessionStore, migrate};
@@ -65,6 +65,7 @@ impl Rig {
         let transformer = MemoryTransformer::png();
         let station = Station {
             sessions: Arc::clone(&sessions) as _,
+            lists: Arc::clone(&sessions) as _,
             store: Arc::clone(&store) as _,
             scanners: vec![slot(scanner.clone())],
             transformer: Arc::new(transformer.clone()),
@@ -242,6 +243,7 @@ fn settings() -> StationSettings {
             policy("documents", &["text/plain", "application/zip", "application/pdf"], Action::AsIs),
         ]),
         max_object_size: 10_000_000,
+        archive: ArchiveLimits::default(),
         require_finalize: false,
         lease: LONG,
         max_attempts: 3,
