@@ -3,7 +3,7 @@
 use std::{ffi::OsString, net::SocketAddr, num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lazaret_core::{FileName, MediaType, ObjectKey, Prefix, Sha256Digest, StateName, TenantId, UploadId};
+use lazaret_core::{FileName, ListKind, MediaType, ObjectKey, Prefix, Sha256Digest, StateName, TenantId, UploadId};
 
 use crate::{
     settings::{ClamdAddress, Period},
@@ -59,6 +59,13 @@ pub enum Command {
     Scan(Scan),
     /// List the quarantine and process what has no event: lost events, buckets that were there before
     Reconcile(Reconcile),
+    /// Scan what is published with today's signatures; revoke what is infected or blocked
+    ///
+    /// Exit code: 0 all clean, 3 something revoked, 1 something could not be checked, whatever was revoked beside it.
+    Rescan(Rescan),
+    /// Keep the allow and block lists
+    #[command(subcommand)]
+    Lists(Lists),
     /// Make what the queue needs
     #[command(subcommand)]
     Queue(Queue),
@@ -189,6 +196,86 @@ pub struct Reconcile {
     /// Keep in this file how far it came, begin there the next time, and remove it at the end
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+}
+
+/// Arguments of `lazaret rescan`.
+///
+/// Every published object is read and scanned by the scanners that its type needs today. What is infected, and not on the
+/// allow list, or blocked is revoked: its copies are deleted, those of its variants with it, and the world is told. What
+/// could not be checked stays published and is told. It can be repeated at any time, and beside the workers.
+#[derive(Debug, Args)]
+pub struct Rescan {
+    /// Only what was published less than this long ago, such as 7days
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Period>,
+    /// Pass over what today's engines with today's signatures have called clean before
+    #[arg(long)]
+    pub signature_changed: bool,
+    /// Scan and say what would be revoked; revoke and record nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look at no more than this many objects a second [default: as many as the scanners take]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZero<u32>>,
+    /// Begin behind this upload
+    #[arg(long, value_name = "ID")]
+    pub start_after: Option<UploadId>,
+}
+
+/// What to do with the allow and block lists.
+#[derive(Debug, Subcommand)]
+pub enum Lists {
+    /// Add an entry: it counts from now on, in every worker
+    ///
+    /// A signature on the allow list is ignored in every object. An engine that stops at the first signature it finds says
+    /// nothing of what lies behind that: allow a digest where you can.
+    Add(ListAdd),
+    /// Take an entry back: it stays on record, and counts no more
+    Remove {
+        /// The id of the entry
+        id: i64,
+        /// Who does it, for the record
+        #[arg(long, env = "USER", default_value = "operator", hide_env_values = true)]
+        by: String,
+    },
+    /// Show the entries that count now
+    Show {
+        /// Those, too, that expired or were taken back
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Arguments of `lazaret lists add`.
+#[derive(Debug, Args)]
+pub struct ListAdd {
+    /// `allow`: what scanners find counts as clean; `block`: it is never published
+    #[arg(value_name = "allow|block")]
+    pub list: ListKind,
+    /// What it is about.
+    #[command(flatten)]
+    pub subject: ListSubject,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// How long it counts, such as 30days [default: until it is taken back]
+    #[arg(long, value_name = "TIME")]
+    pub expires_in: Option<Period>,
+    /// Who does it, for the record
+    #[arg(long, env = "USER", default_value = "operator", hide_env_values = true)]
+    pub by: String,
+}
+
+/// What a list entry is about.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ListSubject {
+    /// Objects with this SHA-256, in hexadecimal digits
+    #[arg(long, value_name = "DIGEST")]
+    pub sha256: Option<Sha256Digest>,
+    /// A signature, exactly as its scanner names it; a rule as namespace:rule
+    #[arg(long, value_name = "NAME")]
+    pub signature: Option<String>,
 }
 
 /// What to do with the queue.

@@ -3,9 +3,11 @@
 mod config;
 mod dead_letters;
 mod doctor;
+mod lists;
 mod migrate;
 mod queue;
 mod reconcile;
+mod rescan;
 mod scan;
 mod session;
 mod sweep;
@@ -41,6 +43,8 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         | Command::Session(_)
         | Command::Scan(_)
         | Command::Reconcile(_)
+        | Command::Rescan(_)
+        | Command::Lists(_)
         | Command::Queue(_)
         | Command::DeadLetters(_)
         | Command::Doctor => {
@@ -61,6 +65,8 @@ async fn once(settings: &Settings, cli: &Cli) -> Result<ExitCode> {
         Command::Session(command) => session::run(settings, command, form).await?,
         Command::Scan(arguments) => return scan::run(settings, arguments, form).await,
         Command::Reconcile(arguments) => return reconcile::run(settings, arguments, form).await,
+        Command::Rescan(arguments) => return rescan::run(settings, arguments, form).await,
+        Command::Lists(command) => lists::run(settings, command, form).await?,
         Command::Queue(Queue::Declare) => queue::declare(settings, form).await?,
         Command::DeadLetters(command) => return dead_letters::run(settings, command, form).await,
         Command::Doctor => return doctor::run(settings, form).await,

@@ -93,7 +93,7 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     servers.spawn(server::serve(listener, store, keys.access_key_id.clone(), secret, s3_stop.clone()));
 
     let listening = Listening::begin(telemetry_listener, service::install_metrics(&settings)?)?;
-    let wired = wiring::station(&settings, Arc::new(sessions)).await?;
+    let wired = wiring::station(&settings, sessions).await?;
     let bus = wiring::bus(Arc::clone(&queue) as Arc<dyn Queue>);
     let waiting = enqueue_waiting(&settings, wired.station.store.as_ref(), &bus).await?;
     if waiting > 0 {

@@ -9,7 +9,7 @@ use std::{
 use lazaret_core::error::chain;
 use lazaret_core::ports::{QueueError, ScanError, SessionStoreError, StoreError, TransformError};
 use lazaret_objects::SpoolError;
-use lazaret_pipeline::{ReconcileError, SweepError};
+use lazaret_pipeline::{PassageError, ReconcileError, RescanError, SweepError};
 use owo_colors::OwoColorize;
 use thiserror::Error;
 
@@ -94,6 +94,16 @@ pub(crate) fn advice_for(error: &(dyn Error + 'static)) -> Option<&'static str> 
         Some(ReconcileError::Store(error)) => return advice_for(error),
         Some(ReconcileError::Sessions(error)) => return advice_for(error),
         None => {}
+    }
+    match error.downcast_ref::<RescanError>() {
+        Some(RescanError::Scanner(error) | RescanError::Passage(PassageError::Scanner(error))) => {
+            return advice_for(error);
+        }
+        Some(RescanError::Sessions(error) | RescanError::Passage(PassageError::Sessions(error))) => {
+            return advice_for(error);
+        }
+        Some(RescanError::Passage(PassageError::Store(error))) => return advice_for(error),
+        Some(RescanError::Passage(_)) | None => {}
     }
     match error.downcast_ref::<TransformError>() {
         Some(TransformError::Spawn { .. }) => return Some(TRANSFORM),

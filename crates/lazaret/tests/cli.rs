@@ -65,6 +65,8 @@ fn failure(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text.trim_end().to_owned())
 }
 
+const SHA256: &str = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f";
+
 const CREATE: [&str; 12] = [
     "session",
     "create",
@@ -105,6 +107,18 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["dead-letters", "redrive", "--all", "--id", "m-1"],
         &["reconcile", "--rate", "0"],
         &["reconcile", "--prefix", "no-slash"],
+        &["rescan", "--since", "soon"],
+        &["rescan", "--rate", "0"],
+        &["lists", "add", "deny", "--signature", "Eicar", "--why", "x"],
+        &["lists", "add", "block", "--why", "x"],
+        &["lists", "add", "block", "--signature", "Eicar"],
+        &["lists", "add", "block", "--sha256", "ab", "--why", "x"],
+        &["lists", "add", "block", "--sha256", SHA256, "--signature", "Eicar", "--why", "x"],
+        &["lists", "add", "block", "--signature", "Ei\u{202e}car", "--why", "x"],
+        &["lists", "add", "block", "--signature", " Eicar", "--why", "x"],
+        &["lists", "add", "block", "--signature", "Eicar", "--why", ""],
+        &["lists", "add", "block", "--signature", "Eicar", "--why", "x", "--expires-in", "0s"],
+        &["lists", "remove", "first"],
         &["session", "create", "--tenant", "a b", "--file-name", "f", "--content-type", "text/plain", "--size", "1"],
         &["session", "create", "--tenant", "a", "--file-name", "../f", "--content-type", "text/plain", "--size", "1"],
         &["session", "create", "--tenant", "a", "--file-name", "f", "--content-type", "text", "--size", "1"],
@@ -261,6 +275,51 @@ fn a_refused_command_is_named_as_it_was_given() {
     let created = json(&folder, &CREATE);
     let (_, line) = failure(&folder, &["session", "reject", created["upload_id"].as_str().unwrap()]);
     assert_eq!(line, "error: not rejected: a session that is created does not allow reject");
+}
+
+#[test]
+fn lists_are_kept_with_who_and_why() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    assert_eq!(json(&folder, &["lists", "show", "--output", "json"]), serde_json::json!([]));
+    let add = ["lists", "add", "allow", "--signature", "Win.Test.False-1", "--why", "ticket 7", "--output", "json"];
+    let added = json(&folder, &add);
+    assert_eq!((&added["id"], &added["list"], &added["signature"]), (&1.into(), &"allow".into(), &add[4].into()));
+    assert_eq!((&added["added_by"], &added["why"]), (&"ada".into(), &"ticket 7".into()));
+    assert!(added["sha256"].is_null() && added["expires_at"].is_null() && added["removed_at"].is_null(), "{added}");
+    let block =
+        ["lists", "add", "block", "--sha256", SHA256, "--why", "a leak", "--expires-in", "30days", "--by", "grace"];
+    let table = String::from_utf8(run(&folder, &block).stdout).unwrap();
+    for whole in [SHA256, "block", "grace", "a leak"] {
+        assert!(table.contains(whole), "{table}");
+    }
+    let removed = json(&folder, &["lists", "remove", "1", "--by", "grace", "--output", "json"]);
+    assert_eq!((&removed["removed_by"], &removed["added_by"]), (&"grace".into(), &"ada".into()));
+    let ids = |arguments: &[&str]| {
+        let shown = json(&folder, &[&["lists", "show", "--output", "json"], arguments].concat());
+        shown.as_array().unwrap().iter().map(|entry| entry["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((ids(&[]), ids(&["--all"])), (vec![2], vec![1, 2]));
+    let (code, line) = failure(&folder, &["lists", "remove", "3"]);
+    assert_eq!(
+        (code, line.as_str()),
+        (Some(1), "error: there is no list entry 3; `lazaret lists show --all` shows all")
+    );
+}
+
+/// Nothing is published, so that no scanner has to be asked.
+#[test]
+fn a_rescan_of_nothing_finds_nothing() {
+    let folder = station();
+    run(&folder, &["migrate"]);
+    let summary = json(&folder, &["rescan", "--signature-changed", "--since", "7days", "--output", "json"]);
+    let expected = serde_json::json!({
+        "dry_run": false, "complete": true, "last_upload": null, "seen": 0, "clean": 0, "unchanged": 0, "passed_over": 0,
+        "revoked": 0, "unscannable": 0, "failed": 0, "objects": [],
+    });
+    assert_eq!(summary, expected);
+    let table = String::from_utf8(run(&folder, &["rescan", "--dry-run"]).stdout).unwrap();
+    assert!(table.contains("would be revoked"), "{table}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod checkpoint;
 mod told;
 
-use std::{num::NonZero, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{num::NonZero, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use lazaret_core::{ObjectKey, Prefix};
@@ -45,7 +45,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Reconcile, form: Output
         arguments.checkpoint.as_deref().map(|file| Checkpoint::read(file, bucket, prefix)).transpose()?.flatten();
     let after = arguments.start_after.clone().or(kept);
     let sessions = wiring::sessions_for_work(settings).await?;
-    let wired = wiring::station(settings, Arc::new(sessions)).await?;
+    let wired = wiring::station(settings, sessions).await?;
     let stop = service::termination()?;
     let reconciler = Reconciler::new(
         wired.station,

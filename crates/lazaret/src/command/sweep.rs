@@ -10,7 +10,7 @@ use crate::{cli::Output, output, settings::Settings, wiring};
 /// One pass. With `dry_run` nothing is changed.
 pub(super) async fn run(settings: &Settings, dry_run: bool, form: Output) -> Result<()> {
     let sessions = wiring::sessions(settings).await?;
-    let wired = wiring::station(settings, Arc::new(sessions)).await?;
+    let wired = wiring::station(settings, sessions).await?;
     let sweeper = Sweeper::new(Arc::clone(&wired.station), settings.sweeper.grace.get());
     let report = sweeper.sweep(dry_run).await.context("the sweep ended early")?;
     match form {

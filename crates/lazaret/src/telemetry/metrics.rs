@@ -44,6 +44,8 @@ fn describe() {
     describe_gauge!(names::IN_FLIGHT, "Deliveries in work, those that find nothing to do included.");
     describe_histogram!(names::EVENT_TO_SETTLED, "From the event's time to the commit, in seconds.");
     describe_histogram!(names::SCANNER, "How long each scanner took, in seconds.");
+    describe_counter!(names::REUSED, "Verdicts taken from an earlier scan of the same bytes, by scanner.");
+    describe_counter!(names::OPTIONAL_TROUBLE, "Scans by optional scanners that ended without a verdict, by scanner.");
     describe_gauge!(SIGNATURE_AGE, "Age of a scanner's signatures, in seconds; NaN where it is not known.");
     describe_gauge!(RULES_BROKEN, "1 while a scanner works with rules that are no longer those in its folder.");
     describe_gauge!(CANARIES_MISSED, "Canaries that a scanner's engines missed; NaN where they were not measured.");
@@ -75,6 +77,8 @@ fn register(scanners: &[ScannerName]) {
     }
     for scanner in scanners {
         drop(histogram!(names::SCANNER, "scanner" => scanner.to_string()));
+        counter!(names::REUSED, "scanner" => scanner.to_string()).absolute(0);
+        counter!(names::OPTIONAL_TROUBLE, "scanner" => scanner.to_string()).absolute(0);
         gauge!(SIGNATURE_AGE, "scanner" => scanner.to_string()).set(UNKNOWN);
         gauge!(RULES_BROKEN, "scanner" => scanner.to_string()).set(0);
         gauge!(CANARIES_MISSED, "scanner" => scanner.to_string()).set(UNKNOWN);

@@ -1,9 +1,10 @@
 //! What a worker waits for, and finds out, before it begins.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use anyhow::Result;
-use lazaret_core::{error::chain, ports::SessionStore};
+use lazaret_core::error::chain;
+use lazaret_sessions::SqlSessionStore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,13 +25,13 @@ pub async fn wait_for_sessions(
     settings: &Settings,
     readiness: &Readiness,
     stop: &CancellationToken,
-) -> Result<Option<Arc<dyn SessionStore>>> {
+) -> Result<Option<SqlSessionStore>> {
     let (mut pause, mut told) = (FIRST_PAUSE, String::new());
     readiness.wait_for("waiting for the session database");
     loop {
         let Some(opened) = stop.run_until_cancelled(sessions_for_work(settings)).await else { return Ok(None) };
         let error = match opened {
-            Ok(sessions) => return Ok(Some(Arc::new(sessions))),
+            Ok(sessions) => return Ok(Some(sessions)),
             Err(error) if failure::may_pass(&error) => error,
             Err(error) => return Err(error.into()),
         };

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use comfy_table::Cell;
-use lazaret_core::{Finding, PublishedImage, PublishedVariant, UploadId, ports::SessionStore};
+use lazaret_core::{Finding, PublishedImage, PublishedVariant, ScanReport, UploadId, ports::SessionStore};
 
 use super::{unknown, view::Story};
 use crate::{cli::Output, output, settings::Settings, wiring};
@@ -25,7 +25,7 @@ fn print(story: &Story) -> Result<()> {
         for report in &story.verdicts {
             table.add_row([
                 report.scanner.to_string(),
-                finding(&report.finding),
+                finding(report),
                 report.engine.engine.clone(),
                 output::or_dash(report.engine.signatures.as_ref()),
                 report.elapsed_ms.to_string(),
@@ -87,6 +87,9 @@ fn facts(story: &Story) -> comfy_table::Table {
     if let Some(at) = story.original_deleted_at {
         rows.push(("original", format!("deleted {at:.0}")));
     }
+    if let Some(at) = story.published_deleted_at {
+        rows.push(("published copies", format!("deleted {at:.0}")));
+    }
     output::pairs(rows)
 }
 
@@ -102,12 +105,19 @@ fn image(image: &PublishedImage) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn finding(finding: &Finding) -> String {
-    match finding {
+fn finding(report: &ScanReport) -> String {
+    let mut text = match &report.finding {
         Finding::Clean => "clean".to_owned(),
         Finding::Infected { signature } => format!("infected: {signature}"),
         Finding::Unscannable { reason, detail } => format!("{reason}: {detail}"),
+    };
+    if let Some(entry) = report.allowed_by {
+        text = format!("{text}, allowed by list entry {entry}");
     }
+    if let Some(upload) = report.reused_from {
+        text = format!("{text}, as of upload {upload}");
+    }
+    text
 }
 
 #[cfg(test)]

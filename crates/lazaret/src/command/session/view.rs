@@ -87,6 +87,7 @@ pub(super) struct Story {
     pub(super) updated_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) original_deleted_at: Option<Timestamp>,
+    pub(super) published_deleted_at: Option<Timestamp>,
 }
 
 impl Story {
@@ -117,6 +118,7 @@ impl Story {
             updated_at: session.updated_at,
             expires_at: session.expires_at,
             original_deleted_at: session.original_deleted_at,
+            published_deleted_at: session.published_deleted_at,
         }
     }
 }
