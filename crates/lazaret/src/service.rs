@@ -9,13 +9,13 @@ use lazaret_core::{
 };
 use lazaret_pipeline::{Bus, Station, Sweeper, Verdicts, Worker, WorkerSettings};
 use metrics_exporter_prometheus::PrometheusHandle;
+use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 

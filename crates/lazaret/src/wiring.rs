@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use lazaret_core::{
     WorkerId,
     error::chain,
-    ports::{ProgramJail, Queue, SessionStore, SessionStoreError},
+    ports::{ProgramJail, Queue, SessionStoreError},
 };
 use lazaret_events::Record;
 use lazaret_objects::{S3Settings, S3Store, Spool, SpoolSettings, s3};

@@ -1,6 +1,6 @@
 //! The published copies of what is published no more.
 
-use lazaret_core::{BucketName, ObjectKey, PublishedObject, Session, SessionState};
+use lazaret_core::{BucketName, ObjectKey, PublishedKey, PublishedObject, Session, SessionState};
 
 use crate::{
     passage::{PassageError, delete_all_versions, stray_copies},
@@ -11,7 +11,7 @@ use crate::{
 /// is committed by now, so that nobody can come to name them again; what is cut off here the sweeper finishes.
 pub(crate) async fn withdraw(station: &Station, session: &Session) -> Result<(), PassageError> {
     let Some(object) = revoked(session) else { return Ok(()) };
-    for key in object.keys() {
+    for key in object.keys().collect::<Vec<_>>() {
         delete_all_versions(station, &object.bucket, key.as_key()).await?;
     }
     for copy in stray_copies(station, session).await? {
@@ -25,8 +25,9 @@ pub(crate) async fn copies(station: &Station, session: &Session) -> Result<Vec<(
     let published = &station.settings.published_bucket;
     let strays = stray_copies(station, session).await?;
     let mut copies: Vec<_> = strays.into_iter().map(|key| (published.clone(), key)).collect();
-    for key in revoked(session).into_iter().flat_map(|object| object.keys().map(move |key| (&object.bucket, key))) {
-        let (bucket, key) = (key.0, key.1.as_key());
+    let Some(object) = revoked(session) else { return Ok(copies) };
+    let bucket = &object.bucket;
+    for key in object.keys().map(PublishedKey::as_key).collect::<Vec<_>>() {
         let is_known = copies.iter().any(|copy| (&copy.0, &copy.1) == (bucket, key));
         if !is_known && station.store.head(bucket, key, None).await?.is_some() {
             copies.push((bucket.clone(), key.clone()));

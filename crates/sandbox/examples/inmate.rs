@@ -285,8 +285,8 @@ fn host(launcher: &str, deed: &str) {
             readable: Vec::new(),
             threads: false,
             memory_bytes: 256 << 20,
-            cpu_time: Duration::from_secs(5),
-            wall_time: Duration::from_mins(1),
+            cpu_time: Duration::from_millis(300),
+            wall_time: Duration::from_mins(5),
             max_answer_bytes: 1 << 16,
         };
         let mut file = tempfile::tempfile().expect("a file");

@@ -38,7 +38,7 @@ fn program(program: impl Into<PathBuf>, arguments: &[&str]) -> JailedProgram {
         threads: false,
         memory_bytes: 256 << 20,
         cpu_time: Duration::from_secs(5),
-        wall_time: Duration::from_secs(30),
+        wall_time: Duration::from_mins(5),
         max_answer_bytes: 1 << 16,
     }
 }
@@ -112,6 +112,17 @@ fn in_memory(seals: SealFlags) -> Spooled {
 async fn an_object_in_memory_is_sealed_or_not_handed_out() {
     let answer = launcher().run(&program(inmate(), &["read"]), &in_memory(SealFlags::GROW)).await;
     assert!(matches!(answer, Err(ProgramJailError::Object { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_object_can_be_opened_by_its_name_too() {
+    let launcher = launcher();
+    for object in [spooled(b"object"), in_memory(SealFlags::WRITE)] {
+        for path in ["/dev/stdin", "/proc/self/fd/0"] {
+            let end = launcher.run(&program(inmate(), &["open", path]), &object).await.unwrap();
+            assert!(matches!(&end, ProgramEnd::Exited { answer, .. } if answer == b"done\n"), "{path}: {end:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -286,10 +297,8 @@ async fn an_answer_counts_up_to_the_end_of_the_program() {
 #[tokio::test]
 async fn cpu_time_ends_at_its_limit() {
     let short = JailedProgram { cpu_time: Duration::from_millis(200), ..program(inmate(), &["spin"]) };
-    let begun = Instant::now();
     let why = why_killed(&short).await;
     assert!(why.contains("200 ms"), "{why}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
     let deaf = JailedProgram { arguments: vec!["spin-deaf".into()], ..short };
     let why = why_killed(&deaf).await;
     assert!(why.contains("signal 9"), "{why}");
@@ -418,7 +427,7 @@ fn the_jail_holds_for_a_user_without_privileges() {
         ("mode", "answer: [49, 10]"),
         ("ptrace", "Killed"),
         ("io-uring", "Killed"),
-        ("spin", "5000 ms"),
+        ("spin", "300 ms of CPU time"),
     ] {
         let mut command = if root { Command::new("setpriv") } else { Command::new(&inmate_copy) };
         if root {

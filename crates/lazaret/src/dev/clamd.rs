@@ -81,7 +81,9 @@ impl Clamd {
         }
         for address in USUAL.iter().filter_map(|text| text.parse().ok()) {
             match check(&address).await {
-                Ok(()) => return Ok(Self { scanner: Scanner::clamd(address), signatures: Signatures::External, own: None }),
+                Ok(()) => {
+                    return Ok(Self { scanner: Scanner::clamd(address), signatures: Signatures::External, own: None });
+                }
                 // Nobody there is the usual case; one that answers and cannot be used is worth a line.
                 Err(error) if answers(&error) => {
                     info!(%address, error = &error as &dyn std::error::Error, "a clamd runs here that cannot be used");

@@ -149,7 +149,11 @@ fn scanners(settings: &Settings) -> Outcome {
             format!("scanner[{index}].timeout"),
             "a time longer than nothing is expected",
         )?;
-        ensure(scanner.max_size.bytes() > 0, format!("scanner[{index}].max_size"), "nothing could be scanned: raise it")?;
+        ensure(
+            scanner.max_size.bytes() > 0,
+            format!("scanner[{index}].max_size"),
+            "nothing could be scanned: raise it",
+        )?;
         ensure(
             scanner.kind != ScannerKind::Clamd || scanner.max_size.bytes() <= MAX_OBJECT_BYTES,
             format!("scanner[{index}].max_size"),
@@ -165,7 +169,11 @@ fn kind(scanner: &Scanner, index: usize) -> Outcome {
     let kind = scanner.kind.as_str();
     for (name, kinds, is_set) in scanner.particular() {
         let key = format!("scanner[{index}].{name}");
-        ensure(!is_set || kinds.contains(&scanner.kind), key.clone(), format!("a scanner of kind {kind:?} has no such setting"))?;
+        ensure(
+            !is_set || kinds.contains(&scanner.kind),
+            key.clone(),
+            format!("a scanner of kind {kind:?} has no such setting"),
+        )?;
         ensure(is_set || scanner.kind.needs() != name, key, format!("a scanner of kind {kind:?} needs it"))?;
     }
     ensure(
@@ -188,7 +196,10 @@ fn kind(scanner: &Scanner, index: usize) -> Outcome {
         ensure(
             limit < scanner.timeout,
             format!("scanner[{index}].max_scan_time"),
-            format!("{limit} is not less than timeout of {}: clamd would go on with what nobody waits for", scanner.timeout),
+            format!(
+                "{limit} is not less than timeout of {}: clamd would go on with what nobody waits for",
+                scanner.timeout
+            ),
         )?;
     }
     Ok(())

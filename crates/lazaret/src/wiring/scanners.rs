@@ -120,6 +120,7 @@ fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> 
         memory_bytes: scanner.memory.unwrap_or(PROGRAM_MEMORY).bytes(),
         cpu_time: scanner.cpu_time.unwrap_or(scanner.timeout).get(),
         max_object_bytes: scanner.max_size.bytes(),
+        max_programs: at_once(settings),
         ..ExecSettings::new(scanner.name.clone(), command, Timestamp::now)
     };
     Ok((address, Arc::new(ExecScanner::new(exec, Arc::clone(jail))?)))

@@ -1,13 +1,14 @@
 //! What a program may open.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use landlock::{
     AccessFs, BitFlags, PathBeneath, PathFd, PathFdError, RulesetCreated, RulesetCreatedAttr, make_bitflags,
 };
+use rustix::fs::{SealFlags, fcntl_get_seals};
 
 use super::{super::MissingLayer, super::confine, target::Target};
 use crate::layer::Layer;
@@ -32,9 +33,19 @@ pub(super) fn allow_only(target: &Target, readable: &[PathBuf]) -> Result<(), Mi
         let path = open(path)?;
         rules = add(rules, path, make_bitflags!(AccessFs::{ReadFile | Execute}))?;
     }
+    rules = allow_object(rules)?;
     let nowhere = open(Path::new(NOWHERE))?;
     rules = add(rules, nowhere, make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}))?;
     confine::enforce(rules)
+}
+
+/// So that `/dev/stdin` can be opened, for what takes a name only. A file in memory, which is sealed, has no place that
+/// Landlock knows and is open to it already.
+fn allow_object(rules: RulesetCreated) -> Result<RulesetCreated, MissingLayer> {
+    if fcntl_get_seals(io::stdin()).is_ok_and(|seals| seals.contains(SealFlags::WRITE)) {
+        return Ok(rules);
+    }
+    rules.add_rule(PathBeneath::new(io::stdin(), AccessFs::ReadFile)).map_err(MissingLayer::because(Layer::Landlock))
 }
 
 #[derive(Debug, Clone, Copy)]
