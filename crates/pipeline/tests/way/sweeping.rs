@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lazaret_core::{
-    NewSession, ObjectEvent, QuarantineKey, Session, StateName, Timestamp, WorkerId,
-    ports::{Begun, ObjectStore, SessionStore},
+    NewSession, ObjectEvent, QuarantineKey, RejectReason, Session, Sha256Digest, StateName, Timestamp, WorkerId,
+    ports::{Begun, ObjectStore, Recheck, Revocation, SessionStore},
 };
 use lazaret_pipeline::{Passed, SweepReport, Sweeper, SweptWhat};
 use lazaret_testkit::{
@@ -64,11 +64,20 @@ async fn each_kind_is_swept_and_a_dry_run_changes_nothing() {
     rig.sessions.begin_attempt(rejected.upload_id, &dead, Duration::ZERO, 3, true).await.unwrap();
     rig.pass(&event).await.unwrap();
     rig.store.put(PUBLISHED, &format!("published/{}/digest", rejected.object_id), b"a late copy");
+    // A revocation that was cut off behind its commit.
+    let (revoked, event) = rig.text().await;
+    rig.pass(&event).await.unwrap();
+    let (sha256, detail) = (Sha256Digest::from_bytes([7; 32]), "blocked".to_owned());
+    let found = Recheck { policy: None, sha256, reports: Vec::new(), detail };
+    let revocation = Revocation { reason: RejectReason::Blocked, found };
+    rig.sessions.revoke(revoked.upload_id, "alice", &revocation).await.unwrap();
     rig.store.put(BUCKET, "quarantine/nobody", b"an orphan of 1970");
     rig.store.begin_upload(BUCKET, "quarantine/nobody-either");
+    let deletions = rig.store.calls(Operation::Delete);
     let expected = [
         SweptWhat::ExpiredSession,
         SweptWhat::RecoveredSession,
+        SweptWhat::RevokedCopy,
         SweptWhat::LateCopy,
         SweptWhat::Original,
         SweptWhat::Orphan,
@@ -78,9 +87,9 @@ async fn each_kind_is_swept_and_a_dry_run_changes_nothing() {
     assert_eq!(kinds(&rig.sweep(true).await), expected);
     assert!(SweptWhat::ALL.iter().all(|what| expected.contains(what)), "a kind is not tried");
     assert_eq!(rig.store.keys(BUCKET), before);
-    assert_eq!(rig.copies().len(), 1);
+    assert_eq!(rig.copies().len(), 2);
     assert_eq!(rig.is(&never_used).await, StateName::Created);
-    assert_eq!(rig.store.calls(Operation::Delete) + rig.store.calls(Operation::AbortUpload), 0);
+    assert_eq!((rig.store.calls(Operation::Delete), rig.store.calls(Operation::AbortUpload)), (deletions, 0));
 
     let mut swept = kinds(&rig.sweep(false).await);
     // The session that has just expired leaves a record of its original behind, to be ticked off.
