@@ -313,14 +313,19 @@ async fn a_request_that_an_idle_connection_loses_goes_out_once_more() {
     }
     assert_eq!((fake.objects(), fake.connections()), (3, 2));
 
-    fake.answers([lost.clone(), lost, unmodified()]);
+    fake.answers([lost.clone(), lost.clone(), unmodified()]);
     assert!(matches!(scan(&scanner).await, Err(ScanError::NoVerdict { .. })), "once, and not twice");
     assert_eq!(fake.objects(), 5);
+
+    fake.answers([lost, unmodified()]);
+    let new = IcapScanner::new(settings(&fake.url()));
+    assert!(matches!(scan(&new).await, Err(ScanError::NoVerdict { .. })), "it took the object and was gone");
+    assert_eq!(fake.objects(), 6);
 
     fake.answers([unmodified(), cut, unmodified()]);
     assert_eq!(scan(&scanner).await.unwrap().finding, Finding::Clean);
     assert!(matches!(scan(&scanner).await, Err(ScanError::NoVerdict { .. })), "half an answer is one");
-    assert_eq!(fake.objects(), 7);
+    assert_eq!(fake.objects(), 8);
 }
 
 #[tokio::test]
