@@ -152,8 +152,8 @@ async fn a_clamd_that_loses_the_canary_calls_nothing_clean() -> Result<()> {
 #[tokio::test]
 async fn a_program_scans_without_a_rebuild() -> Result<()> {
     let mut station = Station::new().await?;
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/scanners/examples/scanner.py");
-    let program = station.folder.path().join("scanner.py");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/scanners/examples/eicar.py");
+    let program = station.folder.path().join("eicar.py");
     fs::copy(example, &program).context(example)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     station.set("scanner.1.name", "mine");

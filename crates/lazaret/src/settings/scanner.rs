@@ -28,6 +28,8 @@ pub struct Scanner {
     pub command: Option<Vec<String>>,
     /// exec: files and folders that it may read beside the system's libraries.
     pub readable: Option<Vec<PathBuf>>,
+    /// exec: whether it may have more than one thread, as Go and Node.js have. Other processes it never has. Left out: no.
+    pub threads: Option<bool>,
     /// exec: address space. Left out: 512 MiB.
     pub memory: Option<Size>,
     /// exec: processor time. Left out: `timeout`.
@@ -63,6 +65,7 @@ impl Scanner {
             rules: None,
             command: None,
             readable: None,
+            threads: None,
             memory: None,
             cpu_time: None,
             url: None,
@@ -91,7 +94,7 @@ impl Scanner {
     }
 
     /// The settings that only some kinds have: their names, the kinds, and whether they are set.
-    pub(super) fn particular(&self) -> [(&'static str, &'static [ScannerKind], bool); 9] {
+    pub(super) fn particular(&self) -> [(&'static str, &'static [ScannerKind], bool); 10] {
         use ScannerKind::{Clamd, Exec, Icap, Yara};
         [
             ("address", &[Clamd], self.address.is_some()),
@@ -99,6 +102,7 @@ impl Scanner {
             ("rules", &[Yara], self.rules.is_some()),
             ("command", &[Exec], self.command.is_some()),
             ("readable", &[Exec], self.readable.is_some()),
+            ("threads", &[Exec], self.threads.is_some()),
             ("memory", &[Exec], self.memory.is_some()),
             ("cpu_time", &[Exec], self.cpu_time.is_some()),
             ("url", &[Icap], self.url.is_some()),

@@ -116,6 +116,7 @@ fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> 
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
     let exec = ExecSettings {
         max_signature_age: scanner.max_signature_age.map(Period::get),
+        threads: scanner.threads.unwrap_or_default(),
         readable: scanner.readable.clone().unwrap_or_default(),
         memory_bytes: scanner.memory.unwrap_or(PROGRAM_MEMORY).bytes(),
         cpu_time: scanner.cpu_time.unwrap_or(scanner.timeout).get(),
