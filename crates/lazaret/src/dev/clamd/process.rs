@@ -25,10 +25,9 @@ use crate::{
 /// What it scans whole: below its own cap of 2^31 - 3 bytes.
 pub(super) const MAX_SIZE: Size = Size::mib(2000);
 
-const TEST_SIGNATURES: [(&str, &str); 3] = [
+const TEST_SIGNATURES: [(&str, &str); 2] = [
     ("lazaret-test.hdb", include_str!("../../../../../fixtures/clamav/lazaret-test.hdb")),
     ("lazaret-test.ndb", include_str!("../../../../../fixtures/clamav/lazaret-test.ndb")),
-    ("lazaret-canary.ndb", include_str!("../../../../../config/clamav/lazaret-canary.ndb")),
 ];
 const LOG: &str = "clamd.log";
 /// How the folder of its files is called, and what leads there from the folder of `lazaret dev`.
