@@ -253,3 +253,40 @@ async fn yara_rules_are_in_force_within_seconds_and_broken_ones_are_not() -> Res
     drop(worker);
     Ok(())
 }
+
+/// What was published under yesterday's signatures and is found by today's is withdrawn, and nothing else is.
+#[tokio::test]
+async fn a_rescan_revokes_what_new_signatures_find_and_nothing_else() -> Result<()> {
+    let alerts = ["AlertExceedsMax yes", "AlertEncrypted yes"];
+    let clamd = OwnClamd::start(&SIGNATURES, &alerts).await?;
+    let mut station = Station::new().await?;
+    station.set("scanner.0.address", clamd.address());
+    station.set("scanner.0.max_size", "25MiB");
+    let worker = station.worker("worker").await?;
+    let mut sent = Vec::new();
+    for text in ["a rose is a rose", "a tulip, unknown yesterday", "a daisy", "more of the tulip, unknown yesterday"] {
+        let created = station.submit(&Upload::text(text)).await?;
+        assert_eq!(station.settled(&created.upload_id, SETTLED_WITHIN).await?.outcome(), "published");
+        sent.push((created, text.contains("tulip")));
+    }
+    assert_eq!(station.run(&["rescan"])?.code, Some(0), "nothing is new");
+
+    let new = format!("Tulip-Test:0:*:{}\n", hex::encode("tulip, unknown yesterday"));
+    clamd.reload(&[SIGNATURES[0], SIGNATURES[1], ("new.ndb", &new)])?;
+    until_true("clamd knows the new signature", SETTLED_WITHIN, async || {
+        Ok(station.run(&["rescan", "--dry-run"])?.code == Some(3))
+    })
+    .await?;
+    assert_eq!(station.store.published().await?.len(), sent.len(), "a dry run withdraws nothing");
+    let rescanned = station.run(&["rescan", "--output", "json"])?;
+    assert_eq!(rescanned.code, Some(3), "{rescanned:?}");
+    for (created, is_found) in &sent {
+        let shown = station.show(&created.upload_id)?;
+        let expected = if *is_found { "revoked/infected" } else { "published" };
+        assert_eq!(shown.outcome(), expected, "{:?}", shown.story);
+    }
+    assert_eq!(station.store.published().await?.len(), 2);
+    assert_eq!(station.run(&["rescan"])?.code, Some(0), "what is revoked is not looked at again");
+    drop(worker);
+    Ok(())
+}
