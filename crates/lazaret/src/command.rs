@@ -36,7 +36,11 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Worker => {
             let settings = Settings::load(named)?.settings;
             let _logging = telemetry::init(&LogSetup::service(&settings))?;
-            runtime()?.block_on(worker::run(&settings))?;
+            let runtime = runtime()?;
+            let ended = runtime.block_on(worker::run(&settings));
+            // What still looks at an archive that was given back is not waited for.
+            runtime.shutdown_background();
+            ended?;
         }
         Command::Sweep { .. }
         | Command::Migrate

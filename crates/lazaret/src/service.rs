@@ -246,8 +246,11 @@ fn engines(scanners: &[WiredScanner]) {
         let name = scanner.slot.scanner.name().to_string();
         let broken = f64::from(u8::from((scanner.broken)().is_some()));
         metrics::gauge!(telemetry::metrics::RULES_BROKEN, "scanner" => name.clone()).set(broken);
-        let measured: Option<Vec<_>> =
-            scanner.engines.iter().map(|(_, engine)| engine.coverage().map(|_| engine.misses().len())).collect();
+        let measured: Option<Vec<_>> = scanner
+            .engines
+            .iter()
+            .map(|(_, engine)| Some((engine.coverage()?.marker?, engine.misses().len()).1))
+            .collect();
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let misses = measured.map_or(telemetry::metrics::UNKNOWN, |misses| misses.into_iter().sum::<usize>() as f64);
         metrics::gauge!(telemetry::metrics::CANARIES_MISSED, "scanner" => name).set(misses);

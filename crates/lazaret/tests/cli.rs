@@ -195,16 +195,21 @@ fn a_session_has_stable_shapes() {
     let url = created["put_url"].as_str().unwrap();
     assert!(url.starts_with(&format!("http://127.0.0.1:1/uploads/quarantine/{id}?")), "{url}");
     assert!(!url.contains("hunter2") && url.contains("X-Amz-Expires=3600"), "{url}");
-    insta::assert_json_snapshot!("created", created, {
-        ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".put_url" => "[url]", ".expires_at" => "[time]",
-    });
-    insta::assert_json_snapshot!("shown", json(&folder, &["session", "show", id, "--output", "json"]), {
-        ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".audit[].at" => "[time]",
-        ".created_at" => "[time]", ".updated_at" => "[time]", ".expires_at" => "[time]",
-    });
-    insta::assert_json_snapshot!("listed", json(&folder, &["session", "list", "--state", "created", "--output", "json"]), {
-        "[].upload_id" => "[id]", "[].object_id" => "[id]", "[].created_at" => "[time]", "[].updated_at" => "[time]",
-        "[].expires_at" => "[time]",
+    // One of the libraries of YARA has all JSON keep its order.
+    let mut sorted = insta::Settings::clone_current();
+    sorted.set_sort_maps(true);
+    sorted.bind(|| {
+        insta::assert_json_snapshot!("created", created, {
+            ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".put_url" => "[url]", ".expires_at" => "[time]",
+        });
+        insta::assert_json_snapshot!("shown", json(&folder, &["session", "show", id, "--output", "json"]), {
+            ".upload_id" => "[id]", ".object_id" => "[id]", ".key" => "[key]", ".audit[].at" => "[time]",
+            ".created_at" => "[time]", ".updated_at" => "[time]", ".expires_at" => "[time]",
+        });
+        insta::assert_json_snapshot!("listed", json(&folder, &["session", "list", "--state", "created", "--output", "json"]), {
+            "[].upload_id" => "[id]", "[].object_id" => "[id]", "[].created_at" => "[time]", "[].updated_at" => "[time]",
+            "[].expires_at" => "[time]",
+        });
     });
     assert_eq!(json(&folder, &["session", "list", "--state", "held", "--output", "json"]), serde_json::json!([]));
     for arguments in [["session", "release", id], ["session", "reject", id]] {

@@ -29,6 +29,7 @@ use content::{Content, Section};
 use ledger::{Halt, Ledger};
 use place::Place;
 
+use kind::HEAD_BYTES;
 pub(crate) use kind::Kind;
 pub use limits::ArchiveLimits;
 
@@ -58,13 +59,24 @@ impl Bounds {
 /// What keeps an object from being checked whole: at most one finding of each reason, in the order they were met.
 /// Blocking. Other types have nothing to say here.
 pub(crate) fn opaque_members(object: &Spooled, media_type: &MediaType, bounds: &Bounds) -> io::Result<Vec<Opaque>> {
-    let Some(kind) = Kind::of_type(media_type) else { return Ok(Vec::new()) };
+    let Some(kind) = kind_of(object, media_type)? else { return Ok(Vec::new()) };
     let ledger = Ledger::new(bounds, object.len());
     let content = Content::Placed(Section::of_file(object.file(), object.len()));
     match examine::look_into(&ledger, content, kind, &Place::OBJECT) {
         Ok(()) | Err(Halt::Stopped) => Ok(ledger.into_findings()),
         Err(Halt::Read(error)) => Err(error),
     }
+}
+
+/// By its type, or by its first bytes where it is packed in a way that is not looked into here.
+fn kind_of(object: &Spooled, media_type: &MediaType) -> io::Result<Option<Kind>> {
+    let by_type = Kind::of_type(media_type);
+    if by_type.is_some() || media_type.top_level() != "application" {
+        return Ok(by_type);
+    }
+    let mut head = [0; HEAD_BYTES];
+    let len = content::fill(&mut Section::of_file(object.file(), object.len()), &mut head)?;
+    Ok(Kind::of(&head[..len]).filter(|kind| matches!(kind, Kind::Foreign(_))))
 }
 
 /// What scanners and archive come to together: a finding about the bytes first, then what was seen in the archive

@@ -66,7 +66,9 @@ pub(crate) enum ScanStageError {
 /// job's overrides say an operator has released, and for infections that the allow list knows better.
 pub(crate) async fn scan(station: &Station, job: &Job<'_>) -> Result<Scanned, ScanStageError> {
     let slots = required(station, job.policy)?;
-    if let Some(decision) = blocked(station, [Some(job.object.sha256()), job.made_of].into_iter().flatten()).await? {
+    // What was made of an upload is known by the upload's digest, too.
+    let digests = || [Some(job.object.sha256()), job.made_of].into_iter().flatten();
+    if let Some(decision) = blocked(station, digests()).await? {
         return Ok(Scanned { reports: Vec::new(), decision: Some(decision) });
     }
     let required = join_all(slots.into_iter().map(|slot| ask(station, slot, job)));
@@ -81,7 +83,7 @@ pub(crate) async fn scan(station: &Station, job: &Job<'_>) -> Result<Scanned, Sc
             Err(error) => trouble = Some(error),
         }
     }
-    let listed = Listed::about(station, job.object.sha256(), &reports).await?;
+    let listed = Listed::about(station, digests(), &reports).await?;
     listed.allow(&mut reports);
     let decision = listed.blocked().or_else(|| conclude(&reports, job.overrides));
     // What an optional scanner says decides nothing.

@@ -60,12 +60,8 @@ async fn run() -> Result<()> {
 fn scanner(socket: &str, dir: &Path) -> Result<Arc<ProvenScanner>> {
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner")]
     let clamd = ClamdSettings::new("clamd".parse()?, format!("unix:{socket}").parse()?, Timestamp::now);
-    let settings = ProvenSettings {
-        canaries: Canaries::Auto,
-        max_object_bytes: MAX_OBJECT_BYTES,
-        depth: 8,
-        dir: dir.to_owned(),
-    };
+    let settings =
+        ProvenSettings { canaries: Canaries::Auto, max_object_bytes: MAX_OBJECT_BYTES, depth: 8, dir: dir.to_owned() };
     Ok(Arc::new(ProvenScanner::new(Arc::new(ClamdScanner::new(clamd)), settings)))
 }
 

@@ -24,8 +24,8 @@ use lazaret_core::{
 use tokio::{sync::Semaphore, time::timeout};
 use tracing::{debug, info, warn};
 
-pub use address::{ClamdAddress, InvalidClamdAddress};
 use crate::{container, nested, signature_age};
+pub use address::{ClamdAddress, InvalidClamdAddress};
 use connection::Fault;
 use reply::Subject;
 
@@ -316,7 +316,15 @@ impl Scanner for ClamdScanner {
         // Whatever went wrong, the next object goes only to a clamd that speaks.
         let (engine, finding) = examined.inspect_err(|_| *self.known() = Known::default())?;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ScanReport { scanner: self.settings.name.clone(), engine, finding, matches: Vec::new(), allowed_by: None, reused_from: None, elapsed_ms })
+        Ok(ScanReport {
+            scanner: self.settings.name.clone(),
+            engine,
+            finding,
+            matches: Vec::new(),
+            allowed_by: None,
+            reused_from: None,
+            elapsed_ms,
+        })
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {

@@ -49,8 +49,7 @@ impl Member {
 impl Failover {
     /// Over engines that all go by `name`, the preferred one first.
     pub fn new(name: ScannerName, members: Vec<Arc<dyn Scanner>>) -> Self {
-        let members =
-            members.into_iter().map(|scanner| Member { scanner, failed_at: Mutex::default() }).collect();
+        let members = members.into_iter().map(|scanner| Member { scanner, failed_at: Mutex::default() }).collect();
         Self { name, members }
     }
 
@@ -79,10 +78,11 @@ impl Failover {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| ScanError::Unproven {
-            scanner: self.name.clone(),
-            detail: "it has no address".to_owned(),
-        }))
+        Err(last.unwrap_or_else(|| self.without_address()))
+    }
+
+    fn without_address(&self) -> ScanError {
+        ScanError::Unproven { scanner: self.name.clone(), detail: "it has no address".to_owned() }
     }
 }
 
@@ -104,7 +104,14 @@ impl Scanner for Failover {
 
     /// One that works is enough.
     async fn check(&self) -> Result<EngineVersion, ScanError> {
-        self.first(|scanner| scanner.check()).await
+        let mut last = None;
+        for member in self.in_order() {
+            match member.scanner.check().await {
+                Ok(engine) => return Ok(engine),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.without_address()))
     }
 }
 

@@ -16,7 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use lazaret_core::{
-    EngineVersion, Finding, HoldReason, ScanReport, ScannerName, Spooled,
+    Disposition, EngineVersion, Finding, HoldReason, ScanReport, ScannerName, Spooled,
+    error::chain,
     ports::{ScanError, Scanner},
 };
 use tokio::{
@@ -32,6 +33,12 @@ pub use coverage::{Coverage, Sight};
 
 /// How long all canaries together may take. The largest is as long as the largest object.
 const MEASURED_WITHIN: Duration = Duration::from_mins(5);
+/// How long one look for the canary alone may take.
+const LOOKED_WITHIN: Duration = Duration::from_secs(10);
+/// A measurement is good for this long: an engine's settings may change without a word.
+const MEASURED_FOR: Duration = Duration::from_hours(1);
+/// How often an engine that knows no canary is asked whether it has come to know one.
+const ASKED_AGAIN: Duration = Duration::from_mins(1);
 /// What is tried at least, in bytes, where the engine does not look at the end of larger files.
 const SMALLEST: u64 = 1 << 20;
 
@@ -81,6 +88,10 @@ struct Trial {
     marker: Option<Marker>,
     /// When the last successful look for the plain canary began.
     seen_at: Option<Instant>,
+    /// When the last trial that failed began, and why: whoever waited for it need not repeat it.
+    failed: Option<(Instant, String)>,
+    /// When the limits were last measured.
+    measured_at: Option<Instant>,
 }
 
 impl ProvenScanner {
@@ -96,7 +107,7 @@ impl ProvenScanner {
         self.bench.coverage()
     }
 
-    /// Where the engine does not look, in plain words.
+    /// Where the engine does not look without saying so, in plain words.
     pub fn misses(&self) -> Vec<String> {
         self.coverage().map(|coverage| coverage.misses(&self.bench.settings)).unwrap_or_default()
     }
@@ -118,12 +129,16 @@ impl ProvenScanner {
 
     /// The report, with a *clean* only where the engine has shown that it looks there.
     async fn examined(&self, object: &Spooled, deadline: Duration) -> Result<ScanReport, ScanError> {
+        let began = Instant::now();
         let mut report = self.bench.inner.scan(object, deadline).await?;
         if report.finding != Finding::Clean {
             return Ok(report);
         }
         // A look that began after the scan: signatures that were unloaded meanwhile are missed now.
-        let coverage = self.proven(report.engine.clone(), Instant::now()).await?;
+        let left = deadline.saturating_sub(began.elapsed());
+        let coverage = timeout(left, self.proven(report.engine.clone(), Instant::now()))
+            .await
+            .unwrap_or_else(|_| Err(self.bench.unproven("its canary is still being looked for".to_owned())))?;
         if let Some(detail) = self.bench.doubt(&coverage, object).await? {
             report.finding = Finding::Unscannable { reason: HoldReason::ScanLimits, detail };
         }
@@ -147,21 +162,50 @@ impl Bench {
     /// What holds for `engine`, after a look for the plain canary that began after `since`.
     async fn proven(&self, engine: &EngineVersion, since: Instant) -> Result<Arc<Coverage>, ScanError> {
         let mut trial = self.trial.lock().await;
-        let known = self.coverage().filter(|coverage| coverage.engine == *engine);
-        if let Some(known) = known {
+        if let Some((_, why)) = trial.failed.as_ref().filter(|(began, _)| *began >= since) {
+            return Err(self.unproven(why.clone()));
+        }
+        let began = Instant::now();
+        let tried = self.try_out(&mut trial, engine, since).await;
+        trial.failed = tried.as_ref().err().map(|error| (began, chain(error)));
+        if let Some((_, why)) = &trial.failed {
+            warn!(scanner = %self.name(), why, "the engine could not be tried with its canary");
+        }
+        tried
+    }
+
+    async fn try_out(
+        &self,
+        trial: &mut Trial,
+        engine: &EngineVersion,
+        since: Instant,
+    ) -> Result<Arc<Coverage>, ScanError> {
+        let is_known = |trial: &Trial, coverage: &Coverage| {
+            let age = if trial.marker.is_some() { MEASURED_FOR } else { ASKED_AGAIN };
+            coverage.engine == *engine
+                && coverage.marker == trial.marker
+                && trial.measured_at.is_some_and(|at| at.elapsed() < age)
+        };
+        if let Some(known) = self.coverage().filter(|coverage| is_known(trial, coverage)) {
             if trial.marker.is_none() || trial.seen_at.is_some_and(|at| at >= since) {
                 return Ok(known);
             }
-            self.look(&mut trial).await?;
-            return Ok(known);
+            self.look(trial).await?;
+            if known.marker == trial.marker {
+                return Ok(known);
+            }
+        } else {
+            self.look(trial).await?;
         }
-        self.look(&mut trial).await?;
-        let measuring = self.measure(engine, trial.marker);
-        let coverage = timeout(MEASURED_WITHIN, measuring).await.unwrap_or_else(|_| {
-            let detail = format!("the canaries took longer than {} s", MEASURED_WITHIN.as_secs());
-            Err(self.unproven(detail))
+        let began = Instant::now();
+        let coverage = timeout(MEASURED_WITHIN, self.measure(engine, trial.marker)).await.unwrap_or_else(|_| {
+            Err(self.unproven(format!("the canaries took longer than {} s", MEASURED_WITHIN.as_secs())))
         })?;
-        self.tell(&coverage);
+        trial.measured_at = Some(began);
+        let before = self.coverage();
+        if before.as_deref() != Some(&coverage) {
+            self.tell(&coverage);
+        }
         let coverage = Arc::new(coverage);
         self.remember(Some(Arc::clone(&coverage)));
         Ok(coverage)
@@ -176,7 +220,7 @@ impl Bench {
             (None, Canaries::Auto | Canaries::Off) => (&[Marker::Own, Marker::Eicar], false),
         };
         for marker in candidates {
-            if self.sees(marker.plain()).await? == Sight::Found {
+            if self.sees(marker.plain(), LOOKED_WITHIN).await? == Sight::Found {
                 trial.marker = Some(*marker);
                 trial.seen_at = Some(began);
                 return Ok(());
@@ -196,10 +240,10 @@ impl Bench {
         let Some(marker) = marker else { return Ok(coverage) };
         coverage.marker = Some(marker);
         for (container, packed) in marker.containers() {
-            coverage.containers.insert(*container, self.sees(packed).await?);
+            coverage.containers.insert(*container, self.sees(packed, MEASURED_WITHIN).await?);
         }
         let depth = self.settings.depth;
-        coverage.depth = Some((depth, self.sees(&canary::nested(marker, depth)).await?));
+        coverage.depth = Some((depth, self.sees(&canary::nested(marker, depth), MEASURED_WITHIN).await?));
         // EICAR's counts only where it is the whole file.
         if marker == Marker::Own {
             coverage.largest = Some(self.largest().await?);
@@ -207,35 +251,44 @@ impl Bench {
         Ok(coverage)
     }
 
-    /// The longest file at whose end the engine finds the canary, or says that it did not look.
+    /// The longest file at whose end the engine finds the canary.
     async fn largest(&self) -> Result<u64, ScanError> {
         let mut len = self.settings.max_object_bytes;
         loop {
             let dir = self.settings.dir.clone();
             let made = spawn_blocking(move || canary::at_the_end(&dir, len)).await.map_err(io::Error::other).flatten();
-            let spool = |source| ScanError::Spool { scanner: self.name().clone(), source };
-            match self.sight(self.inner.scan(&made.map_err(spool)?, MEASURED_WITHIN).await)? {
-                Sight::Found | Sight::Told => return Ok(len),
-                Sight::Missed if len <= SMALLEST => return Ok(0),
-                Sight::Missed => len = (len / 2).max(SMALLEST),
+            match self.sight(&made.map_err(|error| self.unmade(&error))?, MEASURED_WITHIN).await? {
+                Sight::Found => return Ok(len),
+                Sight::Told | Sight::Missed if len <= SMALLEST => return Ok(0),
+                // What an engine says at one length it need not say at another.
+                Sight::Told | Sight::Missed => len = (len / 2).max(SMALLEST),
             }
         }
     }
 
-    async fn sees(&self, bytes: &[u8]) -> Result<Sight, ScanError> {
-        let object =
-            canary::object(bytes).map_err(|source| ScanError::Spool { scanner: self.name().clone(), source })?;
-        self.sight(self.inner.scan(&object, MEASURED_WITHIN).await)
+    async fn sees(&self, bytes: &[u8], within: Duration) -> Result<Sight, ScanError> {
+        let object = canary::object(bytes).map_err(|error| self.unmade(&error))?;
+        self.sight(&object, within).await
     }
 
-    /// An engine that answers with an error about a canary has not found it.
-    fn sight(&self, answer: Result<ScanReport, ScanError>) -> Result<Sight, ScanError> {
-        match answer {
-            Ok(ScanReport { finding: Finding::Infected { .. }, .. }) => Ok(Sight::Found),
-            Ok(ScanReport { finding: Finding::Unscannable { .. }, .. }) => Ok(Sight::Told),
-            Ok(ScanReport { finding: Finding::Clean, .. }) | Err(ScanError::NoVerdict { .. }) => Ok(Sight::Missed),
-            Err(error) => Err(error),
+    /// An engine that gives no answer about a canary, twice, has not found it. Whatever else goes wrong is the engine's
+    /// trouble and no object's.
+    async fn sight(&self, object: &Spooled, within: Duration) -> Result<Sight, ScanError> {
+        for _ in 0..2 {
+            match self.inner.scan(object, within).await {
+                Ok(ScanReport { finding: Finding::Infected { .. }, .. }) => return Ok(Sight::Found),
+                Ok(ScanReport { finding: Finding::Unscannable { .. }, .. }) => return Ok(Sight::Told),
+                Ok(ScanReport { finding: Finding::Clean, .. }) => return Ok(Sight::Missed),
+                Err(ScanError::NoVerdict { .. }) => {}
+                Err(error) if error.disposition() == Disposition::Unavailable => return Err(error),
+                Err(error) => return Err(self.unproven(format!("a canary got no answer: {}", chain(&error)))),
+            }
         }
+        Ok(Sight::Missed)
+    }
+
+    fn unmade(&self, error: &io::Error) -> ScanError {
+        self.unproven(format!("a canary could not be made in {}: {error}", self.settings.dir.display()))
     }
 
     fn tell(&self, coverage: &Coverage) {
@@ -284,8 +337,7 @@ impl Scanner for ProvenScanner {
         if self.bench.settings.canaries == Canaries::Off {
             return self.bench.inner.scan(object, deadline).await;
         }
-        let exceeded = || ScanError::DeadlineExceeded { scanner: self.name().clone(), deadline };
-        timeout(deadline, self.examined(object, deadline)).await.unwrap_or_else(|_| Err(exceeded()))
+        self.examined(object, deadline).await
     }
 
     async fn check(&self) -> Result<EngineVersion, ScanError> {

@@ -68,8 +68,7 @@ fn check(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         steps.warn(ADVISORIES_UNREACHABLE);
     }
     steps.step("machete", || child::run("cargo machete", &mut workspace.cargo("machete")))?;
-    steps
-        .step("build", || child::run("cargo build", workspace.cargo("build").args(ALL).arg("--all-targets")))?;
+    steps.step("build", || child::run("cargo build", workspace.cargo("build").args(ALL).arg("--all-targets")))?;
     steps.step("settings schema", || schema::check(workspace))
 }
 

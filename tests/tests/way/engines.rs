@@ -1,13 +1,13 @@
 //! Scanners of every kind, and what becomes of objects that an engine does not look at.
 
+#[cfg(feature = "yara")]
+use std::time::Duration;
 use std::{
     fs,
     io::{Cursor, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
-#[cfg(feature = "yara")]
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lazaret_tests::{
@@ -249,7 +249,8 @@ async fn yara_rules_are_in_force_within_seconds_and_broken_ones_are_not() -> Res
     assert!(doctor.stdout.contains("third.yar:2"), "{}", doctor.stdout);
 
     fs::remove_file(rules.join("third.yar"))?;
-    until_true("it is ready again", Duration::from_secs(20), async || Ok(station.get("/readyz").await?.0 == 200)).await?;
+    until_true("it is ready again", Duration::from_secs(20), async || Ok(station.get("/readyz").await?.0 == 200))
+        .await?;
     drop(worker);
     Ok(())
 }

@@ -26,5 +26,8 @@ pub(super) fn check(named: Option<&Path>, form: Output) -> Result<()> {
 
 /// Prints the JSON Schema.
 pub(super) fn schema() -> Result<()> {
-    output::json(&Settings::schema())
+    let mut schema = serde_json::to_value(Settings::schema())?;
+    // One of the libraries of YARA has all JSON keep its order, and both builds are to print the same.
+    schema.sort_all_objects();
+    output::json(&schema)
 }

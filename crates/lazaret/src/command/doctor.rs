@@ -16,6 +16,8 @@ use finding::{Finding, Status};
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than the canaries of the largest object take.
+const SCANNER_PATIENCE: Duration = Duration::from_mins(6);
 /// The probe of the store is a few dozen requests, and has limits of its own.
 const PROBE_PATIENCE: Duration = Duration::from_mins(3);
 
@@ -71,7 +73,8 @@ fn checks(settings: &Settings) -> Vec<Check<'_>> {
         Check::new("database", checks::database(settings)),
     ];
     for scanner in &settings.scanners {
-        all.push(Check::new(format!("scanner {}", scanner.name), checks::scanner(settings, scanner)));
+        let check = Check::new(format!("scanner {}", scanner.name), checks::scanner(settings, scanner));
+        all.push(Check { patience: SCANNER_PATIENCE, ..check });
     }
     all.push(Check::new("sandbox", checks::sandbox(settings)));
     all.push(Check::new("events", checks::events(settings)));

@@ -81,8 +81,9 @@ pub(super) async fn run(settings: &Settings, command: &Lists, form: Output) -> R
             one(&entry, form)
         }
         Lists::Remove { id, by } => {
+            let by = text("--by", by)?;
             let removed =
-                lists(settings).await?.remove(ListEntryId(*id), by).await.context("nothing was taken back")?;
+                lists(settings).await?.remove(ListEntryId(*id), &by).await.context("nothing was taken back")?;
             let Some(entry) = removed else {
                 bail!("there is no list entry {id}; `lazaret lists show --all` shows all")
             };

@@ -181,6 +181,18 @@ fn kind(scanner: &Scanner, index: usize) -> Outcome {
         format!("scanner[{index}].kind"),
         "this program was built without YARA: build it with `--features yara`",
     )?;
+    ensure(
+        scanner.kind != ScannerKind::Icap || scanner.max_signature_age.is_none(),
+        format!("scanner[{index}].max_signature_age"),
+        "ICAP has no words for the date of signatures, so nothing would ever be scanned: leave it out",
+    )?;
+    if let Some(memory) = scanner.memory {
+        ensure(memory.bytes() > 0, format!("scanner[{index}].memory"), "more than no bytes are expected")?;
+    }
+    for path in scanner.readable.iter().flatten() {
+        let key = format!("scanner[{index}].readable");
+        ensure(path.is_absolute(), key, format!("{} is no absolute path", path.display()))?;
+    }
     if let Some(command) = &scanner.command {
         ensure(
             command.first().is_some_and(|program| Path::new(program).is_absolute()),

@@ -75,9 +75,9 @@ fn canaries(settings: &Settings, scanner: &Scanner) -> ProvenSettings {
     }
 }
 
-/// As many objects at once as there are slots.
+/// As many objects at once as there are slots, and a canary beside them.
 fn at_once(settings: &Settings) -> NonZero<usize> {
-    NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN)
+    NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN).saturating_add(1)
 }
 
 fn clamds(settings: &Settings, scanner: &Scanner) -> Vec<(String, Arc<dyn ScannerPort>)> {

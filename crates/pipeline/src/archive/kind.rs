@@ -27,7 +27,8 @@ impl Kind {
     /// By magic bytes. Polyglots are the matter of those who ask.
     pub(crate) fn of(head: &[u8]) -> Option<Self> {
         let is = |bytes: &[u8]| head.starts_with(bytes);
-        if is(b"PK\x03\x04") || is(b"PK\x05\x06") {
+        // The last two are one part of a split archive that has no other, which readers open; its layout is refused.
+        if is(b"PK\x03\x04") || is(b"PK\x05\x06") || is(b"PK\x07\x08") || is(b"PK00PK\x03\x04") {
             return Some(Self::Zip);
         }
         if is(b"\x1f\x8b\x08") {

@@ -95,6 +95,7 @@ fn look_at(
     place: &Place<'_>,
 ) -> Result<(), End> {
     ledger.entry()?;
+    let is_outermost = place.depth() == Place::OBJECT.depth();
     let place = place.member(file.name);
     if file.is_encrypted {
         ledger.encrypted(&place);
@@ -108,7 +109,12 @@ fn look_at(
         return Ok(());
     }
     if !file.is_stored {
-        return Ok(ledger.claim(file.packed_size, size, &place)?);
+        ledger.claim(file.packed_size, size, &place)?;
+        // Of a RAR that is the object itself an engine has shown whether it looks into it.
+        if !is_outermost {
+            ledger.limits(|| format!("{place} is packed in a rar within another archive, which is not looked into"));
+        }
+        return Ok(());
     }
     if size != file.packed_size {
         return Err(End::Layout("a member that is stored as it is has two sizes"));

@@ -166,7 +166,9 @@ impl Attempt<'_> {
             ) => match self.station().scanner(scanner) {
                 Some(slot) => {
                     let checked = timeout(PATIENCE, slot.scanner.check()).await;
-                    checked.map_or(true, |checked| matches!(checked, Err(ScanError::Unavailable { .. })))
+                    checked.map_or(true, |checked| {
+                        checked.is_err_and(|error| error.disposition() == Disposition::Unavailable)
+                    })
                 }
                 None => false,
             },

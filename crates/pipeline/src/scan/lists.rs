@@ -24,7 +24,7 @@ pub(crate) async fn stands(
     sha256: &Sha256Digest,
     reports: &[ScanReport],
 ) -> Result<bool, SessionStoreError> {
-    Ok(Listed::about(station, sha256, reports).await?.blocked().is_none())
+    Ok(Listed::about(station, [sha256], reports).await?.blocked().is_none())
 }
 
 /// The entries about an object and about what was found in it.
@@ -34,7 +34,7 @@ impl Listed {
     /// Asks only where something was found: clean bytes were asked about before they were scanned.
     pub(crate) async fn about(
         station: &Station,
-        sha256: &Sha256Digest,
+        digests: impl IntoIterator<Item = &Sha256Digest>,
         reports: &[ScanReport],
     ) -> Result<Self, SessionStoreError> {
         let mut names: Vec<_> = reports.iter().flat_map(names).map(|(name, _)| name).collect();
@@ -43,7 +43,8 @@ impl Listed {
         if names.is_empty() {
             return Ok(Self(Vec::new()));
         }
-        Ok(Self(station.lists.matching(&[*sha256], &names).await?))
+        let digests: Vec<_> = digests.into_iter().copied().collect();
+        Ok(Self(station.lists.matching(&digests, &names).await?))
     }
 
     /// The decision where anything is blocked, be it only noted by its rule.

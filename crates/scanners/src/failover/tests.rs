@@ -8,8 +8,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 fn clamd(address: &str) -> Arc<dyn Scanner> {
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner")]
-    let settings =
-        ClamdSettings::new("clamd".parse().unwrap(), address.parse().unwrap(), lazaret_core::Timestamp::now);
+    let settings = ClamdSettings::new("clamd".parse().unwrap(), address.parse().unwrap(), lazaret_core::Timestamp::now);
     Arc::new(ClamdScanner::new(ClamdSettings { require_alerts: false, ..settings }))
 }
 

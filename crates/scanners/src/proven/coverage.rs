@@ -38,6 +38,16 @@ impl Coverage {
         Self { engine, marker: None, containers: BTreeMap::new(), depth: None, largest: None }
     }
 
+    /// Where it says that it does not look, in plain words. Nothing there is called clean by itself.
+    pub fn told(&self) -> Vec<String> {
+        let containers = self.containers.iter().filter(|(_, sight)| **sight == Sight::Told);
+        let mut told: Vec<_> = containers.map(|(container, _)| format!("nothing in {container}")).collect();
+        if let Some((depth, Sight::Told)) = self.depth {
+            told.push(format!("nothing {depth} archives deep"));
+        }
+        told
+    }
+
     /// What it misses, in plain words.
     pub fn misses(&self, settings: &ProvenSettings) -> Vec<String> {
         let containers = self.containers.iter().filter(|(_, sight)| **sight == Sight::Missed);
@@ -60,12 +70,20 @@ impl Coverage {
         if self.marker.is_none() {
             return Some(format!("the engine knows no canary, so it is not known to look into {container}"));
         }
-        if self.containers.get(&container) == Some(&Sight::Missed) {
-            return Some(format!("the engine missed a canary in {container}"));
+        match self.containers.get(&container) {
+            Some(Sight::Found) => {}
+            Some(Sight::Told | Sight::Missed) => {
+                return Some(format!("the engine did not find a canary in {container}"));
+            }
+            // Of office documents of the old kind there is no canary: they are the engine's word.
+            None if container == Container::Compound => {}
+            None => return Some(format!("there is no canary that shows whether the engine looks into {container}")),
         }
         match self.depth {
-            Some((depth, Sight::Missed)) => Some(format!("the engine missed a canary {depth} archives deep")),
-            Some((_, Sight::Found | Sight::Told)) | None => None,
+            Some((_, Sight::Found)) | None => None,
+            Some((depth, Sight::Told | Sight::Missed)) => {
+                Some(format!("the engine did not find a canary {depth} archives deep"))
+            }
         }
     }
 }

@@ -52,9 +52,10 @@ impl Engine {
         let mut bytes = vec![0; usize::try_from(object.len()).unwrap()];
         object.file().read_exact_at(&mut bytes, 0).unwrap();
         looks.markers.iter().any(|marker| {
-            let packed = marker.containers().iter().any(|(container, packed)| {
-                looks.containers.contains(container) && *packed == bytes.as_slice()
-            });
+            let packed = marker
+                .containers()
+                .iter()
+                .any(|(container, packed)| looks.containers.contains(container) && *packed == bytes.as_slice());
             let deep = (1..=looks.depth).any(|depth| canary::nested(*marker, depth) == bytes);
             let at_the_end = *marker == Marker::Own && object.len() <= looks.bytes && bytes.ends_with(marker.plain());
             bytes == marker.plain() || packed || deep || at_the_end && bytes[0] == 0
@@ -71,11 +72,8 @@ impl Scanner for Engine {
     async fn scan(&self, object: &Spooled, _: Duration) -> Result<ScanReport, ScanError> {
         self.scans.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(WORK).await;
-        let finding = if self.finds(object) {
-            Finding::Infected { signature: "Canary".to_owned() }
-        } else {
-            Finding::Clean
-        };
+        let finding =
+            if self.finds(object) { Finding::Infected { signature: "Canary".to_owned() } } else { Finding::Clean };
         Ok(ScanReport {
             scanner: self.name.clone(),
             engine: self.engine(),
@@ -208,12 +206,8 @@ async fn scans_at_once_share_a_look() -> Result<()> {
 #[tokio::test]
 async fn conforms_around_a_clamd() -> Result<()> {
     let socket = env::var("LAZARET_TEST_CLAMD_SOCKET").context("LAZARET_TEST_CLAMD_SOCKET is not set")?;
-    let settings = ProvenSettings {
-        canaries: Canaries::Auto,
-        max_object_bytes: 64 << 20,
-        depth: 8,
-        dir: env::temp_dir(),
-    };
+    let settings =
+        ProvenSettings { canaries: Canaries::Auto, max_object_bytes: 64 << 20, depth: 8, dir: env::temp_dir() };
     let scanner = ProvenScanner::new(Arc::new(clamd(&socket)?), settings);
     conforms(&scanner, &fixtures()?).await
 }
@@ -228,12 +222,8 @@ fn clamd(socket: &str) -> Result<ClamdScanner> {
 #[tokio::test]
 async fn a_real_clamd_is_narrowed_to_what_it_unpacks() -> Result<()> {
     let socket = env::var("LAZARET_TEST_CLAMD_SOCKET").context("LAZARET_TEST_CLAMD_SOCKET is not set")?;
-    let settings = ProvenSettings {
-        canaries: Canaries::Auto,
-        max_object_bytes: LARGEST,
-        depth: 8,
-        dir: env::temp_dir(),
-    };
+    let settings =
+        ProvenSettings { canaries: Canaries::Auto, max_object_bytes: LARGEST, depth: 8, dir: env::temp_dir() };
     let scanner = ProvenScanner::new(Arc::new(clamd(&socket)?), settings);
     scanner.check().await?;
     let coverage = scanner.coverage().context("nothing was measured")?;

@@ -222,12 +222,23 @@ fn canaries(name: &str, engine: &ProvenScanner, scanner: &Scanner) -> Option<Fin
         let detail = format!("with {marker} it finds {}: such objects are held as scan-limits", misses.join("; "));
         return Some(Finding::warning(name, detail));
     }
-    let largest = match coverage.largest {
-        Some(largest) => format!("behind {largest} bytes"),
-        None => "at the end of large files: not tried, which takes Lazaret's canary".to_owned(),
-    };
+    let told = coverage.told();
+    if !told.is_empty() {
+        let detail = format!("with {marker} it says that it finds {}: such objects are held", told.join("; "));
+        return Some(Finding::warning(name, detail));
+    }
     let depth = coverage.depth.map_or(0, |(depth, _)| depth);
-    Some(Finding::ok(name, format!("{marker} is found in every container, {depth} archives deep, and {largest}")))
+    let found = format!("{marker} is found in every container that there is a canary for, {depth} archives deep");
+    Some(match coverage.largest {
+        Some(largest) => Finding::ok(name, format!("{found}, and behind {largest} bytes")),
+        None => Finding::warning(
+            name,
+            format!(
+                "{found}; whether the engine looks at the end of large files only Lazaret's canary shows: put \
+                 config/clamav/lazaret-canary.ndb into its signature database"
+            ),
+        ),
+    })
 }
 
 /// ClamAV's signatures change every day.
