@@ -129,7 +129,7 @@ async fn what_an_engine_misses_it_may_not_call_clean() -> Result<()> {
         looks.bytes = LARGEST / 4;
     });
     let scanner = proven(&engine, Canaries::Required);
-    assert!(held_for(&finding(&scanner, b"Rar! an archive").await?, "missed a canary in rar"));
+    assert!(held_for(&finding(&scanner, b"Rar! an archive").await?, "did not find a canary in rar"));
     assert!(held_for(&finding(&scanner, &vec![b' '; 3 << 20]).await?, "missed a canary behind 2097152 bytes"));
     assert_eq!(finding(&scanner, b"PK\x03\x04 a zip").await?, Finding::Clean);
     assert_eq!(finding(&scanner, &vec![b' '; 2 << 20]).await?, Finding::Clean);
@@ -171,7 +171,7 @@ async fn other_signatures_are_measured_anew() -> Result<()> {
         looks.version = "2";
         looks.containers.remove(&Container::SevenZip);
     });
-    assert!(held_for(&finding(&scanner, b"7z\xbc\xaf\x27\x1c").await?, "missed a canary in 7z"));
+    assert!(held_for(&finding(&scanner, b"7z\xbc\xaf\x27\x1c").await?, "did not find a canary in 7z"));
     Ok(())
 }
 
@@ -232,6 +232,6 @@ async fn a_real_clamd_is_narrowed_to_what_it_unpacks() -> Result<()> {
         let unpacked = !matches!(container, Container::Rar | Container::Zstd);
         assert_eq!(coverage.containers[container] == Sight::Found, unpacked, "{container}: {missed:?}");
     }
-    assert!(held_for(&finding(&scanner, Marker::Eicar.containers()[7].1).await?, "missed a canary in rar"));
+    assert!(held_for(&finding(&scanner, Marker::Eicar.containers()[7].1).await?, "did not find a canary in rar"));
     Ok(())
 }

@@ -11,11 +11,15 @@ const LIMITS: ArchiveLimits =
     ArchiveLimits { max_depth: 3, max_entries: 10, max_total_size: 1_000_000_000, max_ratio: 100, max_memory: 0 };
 
 fn found(bytes: &[u8]) -> String {
+    found_at(bytes, &Place::OBJECT)
+}
+
+fn found_at(bytes: &[u8], place: &Place<'_>) -> String {
     let bounds = Bounds { limits: LIMITS, max_member: Some(500_000_000) };
     let object = spooled(bytes);
     let ledger = Ledger::new(&bounds, object.len());
     assert!(!matches!(
-        walk(&ledger, Section::of_file(object.file(), object.len()), &Place::OBJECT),
+        walk(&ledger, Section::of_file(object.file(), object.len()), place),
         Err(Halt::Read(_))
     ));
     ledger.into_findings().iter().fold(String::new(), |mut text, found| {
@@ -130,6 +134,19 @@ fn files_are_walked_by_their_headers() {
         &[Said::packed("a", b"packed", 4000), Said::stored("b", b""), Said::packed("c", b"more", 0)],
     ] {
         assert_eq!(both(files).map(|bytes| found(&bytes)), ["", ""]);
+    }
+}
+
+/// An engine that looks into archives of one kind need not look into a RAR that lies in them.
+#[test]
+fn what_is_packed_in_a_rar_within_an_archive_is_held() {
+    let place = Place::OBJECT.member(b"inner.rar");
+    for bytes in both(&[Said::packed("a", b"packed", 4000)]) {
+        assert_eq!(found(&bytes), "");
+        assert!(found_at(&bytes, &place).contains("within another archive"), "{}", found_at(&bytes, &place));
+    }
+    for bytes in both(&[Said::stored("a", b"text")]) {
+        assert_eq!(found_at(&bytes, &place), "");
     }
 }
 
