@@ -3,7 +3,6 @@
 //! A key that nobody knows is an error that names it, wherever it came from. What is not in a file and not in the
 //! environment has a default, except for what only its owner can know: the bucket, the queue and the database.
 
-mod absent;
 mod error;
 mod events;
 mod image;
@@ -200,7 +199,6 @@ fn read<T: DeserializeOwned>(file: &Table, mut variables: Vec<Variable>, path: &
         for variable in &variables {
             overlay::apply(&mut table, variable)?;
         }
-        absent::check(&table)?;
         let error = match serde_path_to_error::deserialize(Value::Table(table)) {
             Ok(settings) => return Ok(settings),
             Err(error) => error,

@@ -49,6 +49,8 @@ async fn nothing_is_published_that_clamd_passes_over(lines: &[&str]) -> Result<(
 fn hidden() -> Result<Vec<(Upload, &'static [&'static str])>> {
     const LIMITS: &[&str] = &["held/scan-limits"];
     const ENCRYPTED: &[&str] = &["held/encrypted"];
+    // clamd may look at what lies behind the bomb, and then it finds it.
+    const LIMITS_OR_FOUND: &[&str] = &["held/scan-limits", "rejected/infected"];
     const ZIP: &str = "application/zip";
     let archive = |name: &str, media_type: &str| -> Result<Upload> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/archives").join(name);
@@ -63,7 +65,7 @@ fn hidden() -> Result<Vec<(Upload, &'static [&'static str])>> {
     Ok(vec![
         (Upload::new("behind.txt", "text/plain", behind), LIMITS),
         (Upload::new("25-deep.zip", ZIP, deep), LIMITS),
-        (Upload::new("behind-a-bomb.zip", ZIP, bomb), LIMITS),
+        (Upload::new("behind-a-bomb.zip", ZIP, bomb), LIMITS_OR_FOUND),
         (archive("encrypted-aes.zip", ZIP)?, ENCRYPTED),
         (archive("encrypted.7z", "application/x-7z-compressed")?, ENCRYPTED),
         (archive("encrypted-headers.7z", "application/x-7z-compressed")?, ENCRYPTED),
@@ -142,7 +144,7 @@ async fn a_clamd_that_loses_the_canary_calls_nothing_clean() -> Result<()> {
     clamd.reload(&SIGNATURES)?;
     let shown = station.settled(&meanwhile.upload_id, SETTLED_WITHIN).await?;
     assert_eq!(shown.outcome(), "published");
-    assert_eq!(shown.records("attempts").len(), 1, "no attempt was burnt: {:?}", shown.story);
+    assert_eq!(shown.story["attempts"], 1, "no attempt was burnt: {:?}", shown.story);
     assert_eq!(station.store.published().await?.len(), 2);
     drop(worker);
     Ok(())

@@ -51,16 +51,6 @@ pub enum SettingsError {
         /// What is wrong and what to do.
         message: String,
     },
-    /// A part of the design that this build does not have.
-    #[error("settings: {key} = {value:?} is not in this build: it has {available}")]
-    NotInThisBuild {
-        /// The path of the key.
-        key: String,
-        /// The value, without anything that could be a credential.
-        value: String,
-        /// What can be had instead.
-        available: &'static str,
-    },
 }
 
 impl SettingsError {

@@ -110,11 +110,31 @@ fn the_environment_comes_before_the_file() {
 }
 
 #[test]
-fn what_this_build_does_not_have_is_said() {
-    for kind in ["yara", "exec", "icap"] {
-        let message = error(&LEAST.replace("kind = \"clamd\"", &format!("kind = \"{kind}\"")), &[]);
-        assert_eq!(message, format!("settings: scanner[0].kind = \"{kind}\" is not in this build: it has \"clamd\""));
+fn every_kind_of_scanner_needs_its_own_settings_and_no_others() {
+    let of = |kind: &str, lines: &str| {
+        let scanner = format!("kind = \"{kind}\"\n{lines}");
+        LEAST.replace("kind = \"clamd\"\n    address = \"unix:/run/clamav/clamd.ctl\"", &scanner)
+    };
+    for (kind, lines, words) in [
+        ("exec", "", "scanner[0].command: a scanner of kind \"exec\" needs it"),
+        ("icap", "", "scanner[0].url: a scanner of kind \"icap\" needs it"),
+        ("yara", "", "scanner[0].rules: a scanner of kind \"yara\" needs it"),
+        ("clamd", "", "scanner[0].address: a scanner of kind \"clamd\" needs it"),
+        ("exec", "command = [\"/bin/x\"]\nrules = \"/r\"", "a scanner of kind \"exec\" has no such setting"),
+        ("exec", "command = [\"x\"]", "absolute path"),
+        ("exec", "command = [\"/bin/x\"]\nmemory = 0", "more than no bytes"),
+        ("icap", "url = \"http://h/s\"", "scanner[0].url"),
+        ("icap", "url = \"icap://h/s\"\nmax_signature_age = \"1day\"", "nothing would ever be scanned"),
+        ("clamd", "address = []", "at least one address"),
+        ("clamd", "address = \"unix:/x\"\nmax_scan_time = \"2m\"", "is not less than timeout"),
+    ] {
+        let message = error(&of(kind, lines), &[]);
+        assert!(message.contains(words), "{kind} {lines}: {message}");
     }
+    let several = of("clamd", "address = [\"unix:/a\", \"tcp:h:1\"]");
+    assert_eq!(parse(&several, &[]).unwrap().scanners[0].addresses(), "unix:/a, tcp:h:1");
+    let yara = parse(&of("yara", "rules = \"/r\""), &[]);
+    assert_eq!(yara.is_ok(), cfg!(feature = "yara"), "{yara:?}");
 }
 
 fn amqp(url: &str, queue: &str, rest: &str) -> String {

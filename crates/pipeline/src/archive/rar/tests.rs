@@ -18,10 +18,7 @@ fn found_at(bytes: &[u8], place: &Place<'_>) -> String {
     let bounds = Bounds { limits: LIMITS, max_member: Some(500_000_000) };
     let object = spooled(bytes);
     let ledger = Ledger::new(&bounds, object.len());
-    assert!(!matches!(
-        walk(&ledger, Section::of_file(object.file(), object.len()), place),
-        Err(Halt::Read(_))
-    ));
+    assert!(!matches!(walk(&ledger, Section::of_file(object.file(), object.len()), place), Err(Halt::Read(_))));
     ledger.into_findings().iter().fold(String::new(), |mut text, found| {
         write!(text, "{}: {}", found.reason, found.detail).unwrap();
         text
