@@ -16,10 +16,10 @@ import zipfile
 import zlib
 
 HERE = pathlib.Path(__file__).parent
-MARKERS = {
-    "own": b"Lazaret-Canary-7f3c1d9e5b8a4c20-nothing-but-a-test",
-    "eicar": b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*",
-}
+# Found anywhere in a file, so it is never packed: an engine that does not unpack might find it all the same.
+OWN = b"Lazaret-Canary-7f3c1d9e5b8a4c20-nothing-but-a-test"
+# Found where it is the whole file.
+EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 def packed_by(command, data):
@@ -58,17 +58,17 @@ def rar_of(data):
     return b"Rar!\x1a\x07\x00" + start + block(head + name) + data + block(struct.pack("<BHH", 0x7B, 0x4000, 7))
 
 
-for name, data in MARKERS.items():
-    canaries = {
-        "plain": data,
-        "zip": zip_of(data),
-        "tar": tar_of(data),
-        "gz": gzip.compress(data, mtime=0),
-        "bz2": bz2.compress(data),
-        "xz": lzma.compress(data),
-        "7z": packed_by(["sh", "-c", "7z a -bd -mtm- packed.7z canary && mv packed.7z packed"], data),
-        "zst": packed_by(["zstd", "-q", "canary", "-o", "packed"], data),
-        "rar": rar_of(data),
-    }
-    for kind, packed in canaries.items():
-        (HERE / f"{name}.{kind}").write_bytes(packed)
+(HERE / "own.plain").write_bytes(OWN)
+CANARIES = {
+    "plain": EICAR,
+    "zip": zip_of(EICAR),
+    "tar": tar_of(EICAR),
+    "gz": gzip.compress(EICAR, mtime=0),
+    "bz2": bz2.compress(EICAR),
+    "xz": lzma.compress(EICAR),
+    "7z": packed_by(["sh", "-c", "7z a -bd -mtm- packed.7z canary && mv packed.7z packed"], EICAR),
+    "zst": packed_by(["zstd", "-q", "canary", "-o", "packed"], EICAR),
+    "rar": rar_of(EICAR),
+}
+for kind, packed in CANARIES.items():
+    (HERE / f"eicar.{kind}").write_bytes(packed)

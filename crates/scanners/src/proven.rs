@@ -239,11 +239,11 @@ impl Bench {
         let mut coverage = Coverage::unmeasured(engine.clone());
         let Some(marker) = marker else { return Ok(coverage) };
         coverage.marker = Some(marker);
-        for (container, packed) in marker.containers() {
+        for (container, packed) in canary::CONTAINERS {
             coverage.containers.insert(*container, self.sees(packed, MEASURED_WITHIN).await?);
         }
         let depth = self.settings.depth;
-        coverage.depth = Some((depth, self.sees(&canary::nested(marker, depth), MEASURED_WITHIN).await?));
+        coverage.depth = Some((depth, self.sees(&canary::nested(depth), MEASURED_WITHIN).await?));
         // EICAR's counts only where it is the whole file.
         if marker == Marker::Own {
             coverage.largest = Some(self.largest().await?);

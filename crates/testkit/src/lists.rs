@@ -61,7 +61,7 @@ async fn keeps_what_it_was_given(store: &dyn ListStore) -> Result<()> {
                 ensure!(made.id > last && made.kind == new.kind && made.removed.is_none(), "{made:?}");
                 ensure!((&made.added_by, &made.why) == (&new.added_by, &new.why), "{made:?}");
                 ensure!(made.expires_at == expires_in.map(|time| made.added_at + time), "{made:?}");
-                ensure!(store.entries(true, Some(last), 10).await? == [made.clone()]);
+                ensure!(store.entries(true, Some(last), 10).await? == std::slice::from_ref(&made));
                 match (&made.subject, &new.subject) {
                     (Subject::Signature(kept), Subject::Signature(given)) => {
                         ensure!(*kept == given.replace('\0', "\u{fffd}"), "{made:?}");

@@ -51,15 +51,14 @@ impl Engine {
         let looks = self.looks.lock().unwrap().clone();
         let mut bytes = vec![0; usize::try_from(object.len()).unwrap()];
         object.file().read_exact_at(&mut bytes, 0).unwrap();
-        looks.markers.iter().any(|marker| {
-            let packed = marker
-                .containers()
-                .iter()
-                .any(|(container, packed)| looks.containers.contains(container) && *packed == bytes.as_slice());
-            let deep = (1..=looks.depth).any(|depth| canary::nested(*marker, depth) == bytes);
-            let at_the_end = *marker == Marker::Own && object.len() <= looks.bytes && bytes.ends_with(marker.plain());
-            bytes == marker.plain() || packed || deep || at_the_end && bytes[0] == 0
-        })
+        let knows = |marker| looks.markers.contains(&marker);
+        let packed = canary::CONTAINERS
+            .iter()
+            .any(|(container, packed)| looks.containers.contains(container) && *packed == bytes.as_slice());
+        let deep = (1..=looks.depth).any(|depth| canary::nested(depth) == bytes);
+        let eicar = bytes == Marker::Eicar.plain() || packed || deep;
+        let own = bytes.ends_with(Marker::Own.plain()) && object.len() <= looks.bytes;
+        knows(Marker::Eicar) && eicar || knows(Marker::Own) && own
     }
 }
 
@@ -91,7 +90,7 @@ impl Scanner for Engine {
 }
 
 fn all() -> Looks {
-    let containers = Marker::Own.containers().iter().map(|(container, _)| *container).collect();
+    let containers = canary::CONTAINERS.iter().map(|(container, _)| *container).collect();
     Looks { markers: vec![Marker::Own, Marker::Eicar], containers, depth: 30, bytes: u64::MAX, version: "1" }
 }
 
@@ -156,8 +155,17 @@ async fn signatures_that_are_lost_are_noticed_before_anything_is_called_clean() 
     assert!(matches!(lost, Err(ScanError::Unproven { .. })), "{lost:?}");
     assert!(matches!(scanner.check().await, Err(ScanError::Unproven { .. })));
     assert!(scanner.coverage().is_none());
-    engine.set(|looks| looks.markers = vec![Marker::Own]);
+    engine.set(|looks| looks.markers = vec![Marker::Own, Marker::Eicar]);
     scanner.check().await?;
+    assert_eq!(finding(&scanner, b"text").await?, Finding::Clean);
+    Ok(())
+}
+
+/// Lazaret's own is found anywhere, which shows nothing of what an engine unpacks.
+#[tokio::test]
+async fn an_engine_that_knows_the_own_canary_alone_is_believed_about_no_container() -> Result<()> {
+    let scanner = proven(&Engine::new(Looks { markers: vec![Marker::Own], ..all() }), Canaries::Required);
+    assert!(held_for(&finding(&scanner, b"PK\x03\x04 a zip").await?, "did not find a canary in zip"));
     assert_eq!(finding(&scanner, b"text").await?, Finding::Clean);
     Ok(())
 }
@@ -228,10 +236,10 @@ async fn a_real_clamd_is_narrowed_to_what_it_unpacks() -> Result<()> {
     scanner.check().await?;
     let coverage = scanner.coverage().context("nothing was measured")?;
     let missed: Vec<_> = coverage.containers.iter().filter(|(_, sight)| **sight == Sight::Missed).collect();
-    for (container, _) in Marker::Own.containers() {
+    for (container, _) in canary::CONTAINERS {
         let unpacked = !matches!(container, Container::Rar | Container::Zstd);
         assert_eq!(coverage.containers[container] == Sight::Found, unpacked, "{container}: {missed:?}");
     }
-    assert!(held_for(&finding(&scanner, Marker::Eicar.containers()[7].1).await?, "did not find a canary in rar"));
+    assert!(held_for(&finding(&scanner, canary::CONTAINERS[7].1).await?, "did not find a canary in rar"));
     Ok(())
 }

@@ -175,7 +175,7 @@ pub async fn earlier_scans_are_alike(store: &dyn SessionStore) -> Result<()> {
     let mut newer = clean.engine.clone();
     newer.signatures = Some("27001".to_owned());
     let mut upgraded = clean.engine.clone();
-    upgraded.engine = "ClamAV 1.5.0".to_owned();
+    "ClamAV 1.5.0".clone_into(&mut upgraded.engine);
     let mut unnamed = clean.engine.clone();
     unnamed.signatures = None;
     let (other, elsewhere) = (lazaret_core::Sha256Digest::from_bytes([9; 32]), "yara".parse()?);
