@@ -105,7 +105,7 @@ fn entry(arguments: &ListAdd) -> Result<NewListEntry, UsageError> {
             return Err(UsageError("one of --sha256 and --signature is expected".to_owned()));
         }
     };
-    if arguments.expires_in.is_some_and(|time| time.is_zero()) {
+    if arguments.expires_in.is_some_and(crate::settings::Period::is_zero) {
         return Err(UsageError("--expires-in 0s: the entry would never count".to_owned()));
     }
     Ok(NewListEntry {

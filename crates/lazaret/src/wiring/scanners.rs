@@ -13,7 +13,7 @@ use lazaret_scanners::{
     ProvenSettings,
 };
 
-use crate::settings::{Period, Scanner, ScannerKind, Settings, Size};
+use crate::settings::{ClamdAddresses, Period, Scanner, ScannerKind, Settings, Size};
 
 /// The clock that signatures age by.
 #[expect(clippy::disallowed_methods, reason = "the clock of the scanners, which take it as an argument")]
@@ -29,7 +29,7 @@ pub struct WiredScanner {
     /// The engines behind it, each at its address.
     pub engines: Vec<(String, Arc<ProvenScanner>)>,
     /// Why it works with rules that are no longer those in its folder, where that is so.
-    pub broken: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    pub broken: Broken,
 }
 
 impl fmt::Debug for WiredScanner {
@@ -38,10 +38,15 @@ impl fmt::Debug for WiredScanner {
     }
 }
 
+/// An engine and its address.
+type Engine = (String, Arc<dyn ScannerPort>);
+/// Why the rules in force are not those in their folder, where that is so.
+type Broken = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The scanner that `scanner` describes.
 pub fn scanner(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<WiredScanner> {
-    let mut broken: Arc<dyn Fn() -> Option<String> + Send + Sync> = Arc::new(|| None);
-    let engines: Vec<(String, Arc<dyn ScannerPort>)> = match scanner.kind {
+    let mut broken: Broken = Arc::new(|| None);
+    let engines: Vec<Engine> = match scanner.kind {
         ScannerKind::Clamd => clamds(settings, scanner),
         ScannerKind::Icap => icap(settings, scanner).into_iter().collect(),
         ScannerKind::Exec => vec![exec(settings, scanner, jail)?],
@@ -80,8 +85,8 @@ fn at_once(settings: &Settings) -> NonZero<usize> {
     NonZero::new(settings.worker.concurrency()).unwrap_or(NonZero::<usize>::MIN).saturating_add(1)
 }
 
-fn clamds(settings: &Settings, scanner: &Scanner) -> Vec<(String, Arc<dyn ScannerPort>)> {
-    let addresses = scanner.address.iter().flat_map(|addresses| addresses.iter());
+fn clamds(settings: &Settings, scanner: &Scanner) -> Vec<Engine> {
+    let addresses = scanner.address.iter().flat_map(ClamdAddresses::iter);
     addresses
         .map(|address| {
             let clamd = ClamdSettings {
@@ -96,7 +101,7 @@ fn clamds(settings: &Settings, scanner: &Scanner) -> Vec<(String, Arc<dyn Scanne
         .collect()
 }
 
-fn icap(settings: &Settings, scanner: &Scanner) -> Option<(String, Arc<dyn ScannerPort>)> {
+fn icap(settings: &Settings, scanner: &Scanner) -> Option<Engine> {
     let url = scanner.url.as_ref()?;
     let mut icap = IcapSettings {
         max_object_bytes: scanner.max_size.bytes(),
@@ -110,7 +115,7 @@ fn icap(settings: &Settings, scanner: &Scanner) -> Option<(String, Arc<dyn Scann
     Some((url.to_string(), Arc::new(IcapScanner::new(icap))))
 }
 
-fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<(String, Arc<dyn ScannerPort>)> {
+fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> Result<Engine> {
     let command = scanner.command.clone().unwrap_or_default();
     let address = command.first().cloned().unwrap_or_default();
     #[expect(clippy::disallowed_methods, reason = "the clock of the scanner, which takes it as an argument")]
@@ -127,10 +132,8 @@ fn exec(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJail>) -> 
     Ok((address, Arc::new(ExecScanner::new(exec, Arc::clone(jail))?)))
 }
 
-type Broken = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
 #[cfg(feature = "yara")]
-fn yara(scanner: &Scanner) -> Result<((String, Arc<dyn ScannerPort>), Broken)> {
+fn yara(scanner: &Scanner) -> Result<(Engine, Broken)> {
     use lazaret_scanners::{YaraNews, YaraScanner, YaraSettings};
     use tracing::{error, info};
 
@@ -157,6 +160,6 @@ fn yara(scanner: &Scanner) -> Result<((String, Arc<dyn ScannerPort>), Broken)> {
 }
 
 #[cfg(not(feature = "yara"))]
-fn yara(scanner: &Scanner) -> Result<((String, Arc<dyn ScannerPort>), Broken)> {
+fn yara(scanner: &Scanner) -> Result<(Engine, Broken)> {
     anyhow::bail!("scanner {} is of kind \"yara\", which this program was built without", scanner.name)
 }

@@ -253,12 +253,12 @@ async fn what_could_not_be_checked_is_told() {
     let key = |session: &Session| session.state.published().unwrap().key.to_string();
     rig.store.corrupt(PUBLISHED, &key(&first), b"other");
     ObjectStore::delete(&*rig.store, &PUBLISHED.parse().unwrap(), &key(&image).parse().unwrap(), None).await.unwrap();
-    engine.load(Some("2"), |bytes| match bytes {
-        b"third" => Err(crate::rig::no_verdict()),
-        _ => {
-            let held = Finding::Unscannable { reason: HoldReason::ScanLimits, detail: "told to".to_owned() };
-            Ok((held, Vec::new()))
+    engine.load(Some("2"), |bytes| {
+        if bytes == b"third" {
+            return Err(crate::rig::no_verdict());
         }
+        let held = Finding::Unscannable { reason: HoldReason::ScanLimits, detail: "told to".to_owned() };
+        Ok((held, Vec::new()))
     });
     let (end, told) = rig.rescan_all(settings()).await;
     assert_eq!(end.progress.counts, RescanCounts { seen: 4, unscannable: 1, failed: 3, ..RescanCounts::default() });

@@ -40,22 +40,19 @@ pub(super) async fn list(
     after: Option<UploadId>,
     limit: u32,
 ) -> Result<Vec<Session>, SessionStoreError> {
+    const OF_ANY: &str =
+        concat!("select ", columns!(), " from sessions where upload_id > $1 order by upload_id limit $2");
+    const OF_ONE: &str = concat!(
+        "select ",
+        columns!(),
+        " from sessions where upload_id > $1 and state = $3 order by upload_id limit $2"
+    );
     // The empty text sorts before every id.
     let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let page = sqlx::query(if state.is_some() { OF_ONE } else { OF_ANY }).bind(after).bind(i64::from(limit));
     let query = match state {
-        Some(state) => {
-            let page = concat!(
-                "select ",
-                columns!(),
-                " from sessions where upload_id > $1 and state = $3 order by upload_id limit $2"
-            );
-            sqlx::query(page).bind(after).bind(i64::from(limit)).bind(state.as_str())
-        }
-        None => {
-            let page =
-                concat!("select ", columns!(), " from sessions where upload_id > $1 order by upload_id limit $2");
-            sqlx::query(page).bind(after).bind(i64::from(limit))
-        }
+        Some(state) => page.bind(state.as_str()),
+        None => page,
     };
     let rows = call.rows(query).await?;
     rows.iter().map(|row| Ok(Record::read(row)?.session)).collect()
