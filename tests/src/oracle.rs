@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use lazaret_core::{
+    PublishedObject, Session, SessionState, StateName,
+    ports::{AuditRecord, History},
+};
 use serde_json::Value;
 
 use crate::{
-    cli::{Created, Published, Shown},
+    cli::Created,
     objects::{Upload, sha256},
     station::Station,
 };
@@ -41,10 +45,12 @@ pub struct Expected {
 pub async fn holds(station: &Station, expected: &[Expected]) -> Result<()> {
     let mut findings = Findings::default();
     let mut recorded = BTreeSet::new();
+    let sessions = station.sessions().await?;
     for one in expected {
-        let shown = station.show(&one.created.upload_id)?;
-        findings.session(one, &shown);
-        if let Some(published) = &shown.published {
+        let id = one.created.upload_id.parse()?;
+        let session = sessions.get(id).await?.with_context(|| format!("session {id} is gone"))?;
+        findings.session(one, &session, &sessions.history(id).await?);
+        if let SessionState::Published(published) = &session.state {
             for copy in copies(published) {
                 findings.copy(station, one, &copy).await;
                 recorded.insert(copy.key);
@@ -79,15 +85,32 @@ struct Recorded {
 }
 
 /// The copy and its variants.
-fn copies(published: &Published) -> Vec<Recorded> {
-    let Published { key, sha256, size, content_type, image, .. } = published.clone();
-    let variants = image.into_iter().flat_map(|image| image.variants).map(|variant| Recorded {
+fn copies(published: &PublishedObject) -> Vec<Recorded> {
+    let PublishedObject { key, sha256, size, content_type, image, .. } = published;
+    let original = Recorded {
+        key: key.to_string(),
+        sha256: sha256.to_string(),
+        size: *size,
+        content_type: content_type.to_string(),
+    };
+    let variants = image.iter().flat_map(|image| &image.variants).map(|variant| Recorded {
         key: variant.key.to_string(),
         sha256: variant.sha256.to_string(),
         size: variant.size,
         content_type: variant.content_type.to_string(),
     });
-    std::iter::once(Recorded { key, sha256, size, content_type }).chain(variants).collect()
+    std::iter::once(original).chain(variants).collect()
+}
+
+/// State and reason on one line: `published`, `rejected/infected`.
+fn outcome(state: &SessionState) -> String {
+    let name = state.name();
+    state.reason().map_or_else(|| name.to_string(), |reason| format!("{name}/{reason}"))
+}
+
+/// Whether the pipeline has nothing more to do in this state.
+const fn settles(state: StateName) -> bool {
+    !matches!(state, StateName::Created | StateName::Uploaded | StateName::Finalized)
 }
 
 #[derive(Debug, Default)]
@@ -107,25 +130,18 @@ impl Findings {
         self.ensure(surplus.is_empty(), || format!("{what} that nobody knows of: {surplus:?}"));
     }
 
-    fn session(&mut self, expected: &Expected, shown: &Shown) {
-        let id = &expected.created.upload_id;
-        let outcome = match expected.fate {
+    fn session(&mut self, expected: &Expected, session: &Session, history: &History) {
+        let (id, found) = (&expected.created.upload_id, outcome(&session.state));
+        let due = match expected.fate {
             Fate::AsIs | Fate::ReEncoded => "published",
             Fate::Ended(outcome) => outcome,
         };
-        self.ensure(shown.outcome() == outcome, || {
-            format!(
-                "{id} ({}) is {} instead of {outcome}: {:?}",
-                expected.upload.file_name,
-                shown.outcome(),
-                shown.story
-            )
+        self.ensure(found == due, || {
+            format!("{id} ({}) is {found} instead of {due}: {session:?}, {history:?}", expected.upload.file_name)
         });
-        let states = ["published", "rejected", "held", "expired"];
-        let settlements: usize = states.iter().map(|state| shown.times_reached(state)).sum();
-        self.ensure(settlements == 1, || format!("{id} was settled {settlements} times: {:?}", shown.records("audit")));
-        let has_copy = matches!(expected.fate, Fate::AsIs | Fate::ReEncoded);
-        self.ensure(shown.published.is_some() == has_copy, || format!("{id}: its copy is {:?}", shown.published));
+        let settled = |record: &&AuditRecord| settles(record.to) && record.from != Some(record.to);
+        let settlements = history.audit.iter().filter(settled).count();
+        self.ensure(settlements == 1, || format!("{id} was settled {settlements} times: {:?}", history.audit));
     }
 
     async fn copy(&mut self, station: &Station, expected: &Expected, published: &Recorded) {

@@ -2,8 +2,10 @@
 
 mod broker;
 mod failure;
+mod link;
 mod publisher;
 
 pub use broker::Broker;
 pub use failure::{Failure, LIMIT, within};
+pub use link::Link;
 pub use publisher::{Message, Publisher};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Broker, Failure, within};
+use crate::{Broker, Failure, Link, within};
 
 /// Written to disk by the broker before it confirms.
 const PERSISTENT: u8 = 2;
@@ -56,7 +56,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Line {
-    connection: Connection,
+    connection: Link,
     idle: Mutex<Vec<Channel>>,
     /// Somebody waited for an answer in vain: to be replaced, not used.
     is_spent: AtomicBool,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lapin::{Channel, Connection, options::BasicGetOptions};
-use lazaret_amqp::{Failure, Message, Publisher, within};
+use lapin::{Channel, options::BasicGetOptions};
+use lazaret_amqp::{Failure, Link, Message, Publisher, within};
 use lazaret_core::ports::{DeadLetter, DeadLetterQueue, DeliveryTag, QueueError};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -34,7 +34,7 @@ pub struct AmqpDeadLetters {
 
 #[derive(Debug)]
 struct Desk {
-    connection: Connection,
+    connection: Link,
     channel: Arc<Channel>,
     origin: Origin,
     held: HashMap<DeliveryTag, Taken>,

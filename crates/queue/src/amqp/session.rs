@@ -10,12 +10,12 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    Channel, Connection, Consumer,
+    Channel, Consumer,
     message::Delivery,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::FieldTable,
 };
-use lazaret_amqp::Failure;
+use lazaret_amqp::{Failure, Link};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -25,10 +25,10 @@ use super::{
     topology,
 };
 
-/// A channel whose deliveries are ours for as long as it is open. Dropped, it closes, and they go to others.
+/// A channel whose deliveries are ours for as long as it is open. Dropped, its connection ends, and they go to others.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) connection: Connection,
+    pub(super) connection: Link,
     /// Held here alone: nobody else may keep it open.
     channel: Arc<Channel>,
     pub(super) subscription: Option<Arc<Subscription>>,

@@ -1,8 +1,11 @@
 //! Connections that are cut, brokers that are silent, and queues that go away.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::mpsc,
+};
 
-use lazaret_testkit::proxy::{Fault, Faults, Protocol, Proxy, Request};
+use lazaret_testkit::proxy::{Fault, Faults, Protocol, Proxy, Request, Then};
 
 use super::*;
 
@@ -152,6 +155,26 @@ async fn a_broker_that_goes_silent_keeps_nobody() {
     acknowledged.unwrap();
     queue.send("heard").await.unwrap();
     assert_eq!(next(&queue).await.body, b"heard");
+}
+
+/// The consumer comes to be, and nobody waits for it any more.
+#[tokio::test]
+async fn a_subscription_given_up_half_way_keeps_nothing() {
+    let rig = Rig::new();
+    let faults = Faults::new();
+    let (_proxy, url) = proxy(&faults);
+    let queue = AmqpQueue::new(&rig.through(&url)).unwrap();
+    queue.check().await.unwrap();
+    queue.send("body").await.unwrap();
+    let (give_up, given_up) = mpsc::channel();
+    let hold_the_answer = move || given_up.recv().map_or(Then::Cut, |()| Then::GoOn);
+    faults.on(1, is("basic.consume"), Fault::after(hold_the_answer));
+    tokio::select! {
+        received = queue.receive(1) => panic!("it did not wait for its consumer: {received:?}"),
+        () = until("the consumer has the message", async || rig.ready("").await == 0) => {}
+    }
+    give_up.send(()).unwrap();
+    assert_eq!(next(&rig.queue()).await.body, b"body");
 }
 
 #[tokio::test]
