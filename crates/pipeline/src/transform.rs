@@ -56,6 +56,14 @@ pub(crate) struct Made {
     pub(crate) looks: Option<Looks>,
 }
 
+impl Made {
+    /// The digests of all that is to be published.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = &Sha256Digest> {
+        let variants = self.looks.iter().flat_map(|looks| &looks.variants).map(|variant| &variant.file);
+        std::iter::once(&self.object).chain(variants).map(|file| file.spooled.sha256())
+    }
+}
+
 /// One file of them.
 #[derive(Debug)]
 pub(crate) struct MadeFile {

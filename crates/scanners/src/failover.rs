@@ -20,7 +20,7 @@ const SET_ASIDE: Duration = Duration::from_secs(15);
 /// Engines of one kind at several addresses, in the order of preference. One that is out of reach, or whose signatures
 /// are not to be believed, is set aside for a while; an object goes to the next. An answer about the object, whichever
 /// it is, and trouble after it was handed over are final: they may be the object's doing, and no engine after the other
-/// is to meet it.
+/// is to meet it. An engine that did not answer in time is set aside all the same, for the objects that come next.
 pub struct Failover {
     name: ScannerName,
     members: Vec<Member>,
@@ -28,7 +28,7 @@ pub struct Failover {
 
 struct Member {
     scanner: Arc<dyn Scanner>,
-    /// When it was last out of reach.
+    /// When it was last out of reach, or late.
     failed_at: Mutex<Option<Instant>>,
 }
 
@@ -67,10 +67,12 @@ impl Failover {
         for member in self.in_order() {
             match ask(&*member.scanner).await {
                 Err(error) if error.disposition() == Disposition::Unavailable => {
-                    if member.note(true) {
-                        warn!(scanner = %self.name, error = &error as &dyn std::error::Error, "an engine is set aside");
-                    }
+                    self.set_aside(member, &error);
                     last = Some(error);
+                }
+                Err(error @ ScanError::DeadlineExceeded { .. }) => {
+                    self.set_aside(member, &error);
+                    return Err(error);
                 }
                 answer => {
                     member.note(false);
@@ -79,6 +81,12 @@ impl Failover {
             }
         }
         Err(last.unwrap_or_else(|| self.without_address()))
+    }
+
+    fn set_aside(&self, member: &Member, error: &ScanError) {
+        if member.note(true) {
+            warn!(scanner = %self.name, error = error as &dyn std::error::Error, "an engine is set aside");
+        }
     }
 
     fn without_address(&self) -> ScanError {
@@ -94,12 +102,15 @@ impl Scanner for Failover {
 
     async fn scan(&self, object: &Spooled, deadline: Duration) -> Result<ScanReport, ScanError> {
         let until = Instant::now() + deadline;
-        let asked = self.first(|scanner| scanner.scan(object, until.saturating_duration_since(Instant::now())));
-        let exceeded = ScanError::DeadlineExceeded { scanner: self.name.clone(), deadline };
-        match timeout(deadline, asked).await {
-            Err(_) | Ok(Err(ScanError::DeadlineExceeded { .. })) => Err(exceeded),
-            Ok(answer) => answer,
-        }
+        let exceeded = || ScanError::DeadlineExceeded { scanner: self.name.clone(), deadline };
+        let asked = self.first(|scanner| async move {
+            let left = until.saturating_duration_since(Instant::now());
+            match timeout(left, scanner.scan(object, left)).await {
+                Ok(Err(ScanError::DeadlineExceeded { .. })) | Err(_) => Err(exceeded()),
+                Ok(answer) => answer,
+            }
+        });
+        asked.await
     }
 
     /// One that works is enough.

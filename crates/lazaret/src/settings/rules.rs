@@ -92,6 +92,7 @@ fn work(settings: &Settings) -> Outcome {
         ("limits.archive_entries", limits.archive_entries),
         ("limits.archive_unpacked", limits.archive_unpacked.bytes()),
         ("limits.archive_ratio", limits.archive_ratio),
+        ("limits.archive_memory", limits.archive_memory.bytes()),
     ] {
         ensure(limit > 0, key, "no archive could be published: use a policy with action \"reject\" for that")?;
     }

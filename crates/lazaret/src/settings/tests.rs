@@ -201,6 +201,8 @@ fn rules_between_settings_hold() {
         (with("[worker]", "spool_budget = \"1MiB\""), "worker.memory_spool_limit"),
         (with("[limits]", "max_object_size = \"5GiB\""), "limits.max_object_size"),
         (with("[limits]", "upload_ttl = \"8days\""), "limits.upload_ttl"),
+        (with("[limits]", "archive_memory = \"0B\""), "limits.archive_memory"),
+        (with("[limits]", "archive_ratio = 0"), "limits.archive_ratio"),
         (with("[sandbox]", "wall_time = \"0s\""), "sandbox.wall_time"),
         (format!("{LEAST}\n[[scanner]]\nname = \"clamd\"\nkind = \"clamd\"\naddress = \"unix:/x\""), "scanner[1].name"),
         (LEAST.split("[[scanner]]").next().unwrap().to_owned(), "scanner"),

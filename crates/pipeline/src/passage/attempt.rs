@@ -21,7 +21,7 @@ use crate::{
     detect::DetectError,
     metrics::{self, stage},
     publish::{Copy, PublishError, publish},
-    scan::{Job, ScanStageError, Scanned, scan},
+    scan::{Job, ScanStageError, Scanned, blocked, scan},
     station::Station,
     transform::{Remade, TransformStageError, remake, treatment},
     verify::{Promise, Rejection, Verified, check_content, check_size},
@@ -204,7 +204,12 @@ impl Attempt<'_> {
             Some(treatment) => {
                 let remaking = remake(self.station(), policy, treatment, spooled, &accepted.media_type, overrides);
                 match stage("transform", info_span!("transform"), remaking).await? {
-                    Remade::Made(made) => Some(made),
+                    Remade::Made(made) => {
+                        if let Some(decision) = blocked(self.station(), made.digests()).await? {
+                            return conclude(decision, reports);
+                        }
+                        Some(made)
+                    }
                     Remade::Released => None,
                     Remade::Decided(decision) => return conclude(decision, reports),
                 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     engine::{Engine, infected, rule},
     faulty::{End, Faults, Faulty, Strike},
-    rig::{LONG, Rig, no_verdict, slot},
+    rig::{LONG, Rig, a_png, no_verdict, slot},
 };
 
 fn of(kind: ListKind, bytes: &[u8]) -> NewListEntry {
@@ -79,6 +79,24 @@ async fn blocked_bytes_are_rejected_before_they_are_scanned() {
     assert!(rig.judged(b"good words").await.state.published().is_some());
     rig.sessions.remove(entry.id, "bob").await.unwrap();
     assert!(rig.judged(b"bad words").await.state.published().is_some(), "an entry that was taken back counts no more");
+}
+
+/// Who reads a digest off a published copy, be it a variant, blocks what the same upload would become again.
+#[tokio::test]
+async fn what_is_made_of_an_upload_may_be_blocked() {
+    for of_variant in [false, true] {
+        let rig = Rig::new().await.with_variants(&["thumb"]);
+        let (first, event) = rig.upload(&a_png(), "photo.png", "image/png").await;
+        rig.pass(&event).await.unwrap();
+        let SessionState::Published(object) = rig.state(&first).await else { panic!("not published") };
+        let copies = rig.copies();
+        let sha256 = if of_variant { object.image.unwrap().variants[0].sha256 } else { object.sha256 };
+        rig.list(&NewListEntry { subject: Subject::Sha256(sha256), ..lists::digest(ListKind::Block, 0) }).await;
+        let (again, event) = rig.upload(&a_png(), "photo.png", "image/png").await;
+        rig.pass(&event).await.unwrap();
+        assert_eq!(rig.state(&again).await, BLOCKED);
+        assert_eq!(rig.copies(), copies);
+    }
 }
 
 #[tokio::test]

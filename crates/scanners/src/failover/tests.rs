@@ -54,6 +54,24 @@ async fn trouble_with_an_object_is_taken_to_no_other_engine() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn an_engine_that_hangs_keeps_one_object_and_not_the_next() -> anyhow::Result<()> {
+    let (first, second) = (clean(Listen::Tcp).await?, clean(Listen::Tcp).await?);
+    first.answers([Answer::Stall]);
+    let scanner = over(vec![clamd(first.address()), clamd(second.address())]);
+    let object = spooled(b"text")?;
+    let deadline = Duration::from_millis(300);
+    let answer = scanner.scan(&object, deadline).await;
+    assert!(
+        matches!(answer, Err(ScanError::DeadlineExceeded { deadline: said, .. }) if said == deadline),
+        "{answer:?}"
+    );
+    assert_eq!((first.streams(), second.streams()), (1, 0));
+    assert_eq!(scanner.scan(&object, SOON).await?.finding, Finding::Clean);
+    assert_eq!((first.streams(), second.streams()), (1, 1));
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_any_engine_it_is_unavailable() -> anyhow::Result<()> {
     let scanner = over(vec![clamd("unix:/nowhere/a"), clamd("unix:/nowhere/b")]);
     assert!(matches!(scanner.check().await, Err(ScanError::Unavailable { .. })));

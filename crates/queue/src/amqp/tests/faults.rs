@@ -166,14 +166,14 @@ async fn a_subscription_given_up_half_way_keeps_nothing() {
     let queue = AmqpQueue::new(&rig.through(&url)).unwrap();
     queue.check().await.unwrap();
     queue.send("body").await.unwrap();
-    let (give_up, given_up) = mpsc::channel();
-    let hold_the_answer = move || given_up.recv().map_or(Then::Cut, |()| Then::GoOn);
+    let (release, waiting) = mpsc::channel();
+    let hold_the_answer = move || waiting.recv().map_or(Then::Cut, |()| Then::GoOn);
     faults.on(1, is("basic.consume"), Fault::after(hold_the_answer));
     tokio::select! {
         received = queue.receive(1) => panic!("it did not wait for its consumer: {received:?}"),
         () = until("the consumer has the message", async || rig.ready("").await == 0) => {}
     }
-    give_up.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(next(&rig.queue()).await.body, b"body");
 }
 
