@@ -22,6 +22,9 @@ const NEEDLES: &[&[u8]] = &[
     b"eicar-standard-antivirus-test-file",
 ];
 
+/// The half of [`BITS`] that is about first bytes.
+const FIRSTS: u16 = 0xff;
+
 /// For every byte, in the low half, which needles' first it is in either case, and in the high half, which ones' second. A
 /// bit stands for all needles with the same first byte.
 static BITS: [u16; 256] = bits();
@@ -31,13 +34,13 @@ const fn bits() -> [u16; 256] {
     let (mut firsts, mut needle) = (0, 0);
     while needle < NEEDLES.len() {
         let (first, second) = (NEEDLES[needle][0], NEEDLES[needle][1]);
-        if bits[first as usize] & 0xff == 0 {
+        if bits[first as usize] & FIRSTS == 0 {
             assert!(firsts < 8, "a bit for each first byte");
             bits[first as usize] |= 1 << firsts;
             bits[first.to_ascii_uppercase() as usize] |= 1 << firsts;
             firsts += 1;
         }
-        let group = (bits[first as usize] & 0xff) << 8;
+        let group = (bits[first as usize] & FIRSTS) << 8;
         bits[second as usize] |= group;
         bits[second.to_ascii_uppercase() as usize] |= group;
         needle += 1;
@@ -58,7 +61,7 @@ pub(crate) fn active_content(encoded: &[u8]) -> Option<&'static str> {
                 return Some(std::str::from_utf8(needle).unwrap_or("an executable"));
             }
         }
-        before = bits & 0xff;
+        before = bits & FIRSTS;
     }
     None
 }
