@@ -10,7 +10,7 @@ use lazaret_core::{
 use serde_json::Value;
 
 use crate::{
-    cli::Created,
+    cli::{Created, Shown},
     objects::{Upload, sha256},
     station::Station,
 };
@@ -58,6 +58,9 @@ pub async fn holds(station: &Station, expected: &[Expected]) -> Result<()> {
         }
     }
     findings.table(station, expected)?;
+    if let Some(one) = expected.first() {
+        findings.shown(one, &station.show(&one.created.upload_id)?);
+    }
     let mut published = station.store.published().await?;
     // What a worker tries the store with as it starts stays where it is killed in the middle of that. It is nobody's
     // upload, and lies where no reader is sent.
@@ -87,7 +90,7 @@ struct Recorded {
 /// The copy and its variants.
 fn copies(published: &PublishedObject) -> Vec<Recorded> {
     let PublishedObject { key, sha256, size, content_type, image, .. } = published;
-    let original = Recorded {
+    let object = Recorded {
         key: key.to_string(),
         sha256: sha256.to_string(),
         size: *size,
@@ -99,18 +102,13 @@ fn copies(published: &PublishedObject) -> Vec<Recorded> {
         size: variant.size,
         content_type: variant.content_type.to_string(),
     });
-    std::iter::once(original).chain(variants).collect()
+    std::iter::once(object).chain(variants).collect()
 }
 
 /// State and reason on one line: `published`, `rejected/infected`.
 fn outcome(state: &SessionState) -> String {
     let name = state.name();
     state.reason().map_or_else(|| name.to_string(), |reason| format!("{name}/{reason}"))
-}
-
-/// Whether the pipeline has nothing more to do in this state.
-const fn settles(state: StateName) -> bool {
-    !matches!(state, StateName::Created | StateName::Uploaded | StateName::Finalized)
 }
 
 #[derive(Debug, Default)]
@@ -139,9 +137,20 @@ impl Findings {
         self.ensure(found == due, || {
             format!("{id} ({}) is {found} instead of {due}: {session:?}, {history:?}", expected.upload.file_name)
         });
-        let settled = |record: &&AuditRecord| settles(record.to) && record.from != Some(record.to);
+        let ends = [StateName::Published, StateName::Rejected, StateName::Held, StateName::Expired];
+        let settled = |record: &&AuditRecord| ends.contains(&record.to) && record.from != Some(record.to);
         let settlements = history.audit.iter().filter(settled).count();
         self.ensure(settlements == 1, || format!("{id} was settled {settlements} times: {:?}", history.audit));
+    }
+
+    /// The program tells the same story.
+    fn shown(&mut self, expected: &Expected, shown: &Shown) {
+        let id = &expected.created.upload_id;
+        let is_published = matches!(expected.fate, Fate::AsIs | Fate::ReEncoded);
+        let due = if let Fate::Ended(outcome) = expected.fate { outcome } else { "published" };
+        self.ensure(shown.outcome() == due && shown.published.is_some() == is_published, || {
+            format!("{id} is shown as {}: {:?}", shown.outcome(), shown.story)
+        });
     }
 
     async fn copy(&mut self, station: &Station, expected: &Expected, published: &Recorded) {

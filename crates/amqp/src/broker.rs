@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf};
 
 use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPScheme, uri::AMQPUri};
 
-use crate::{Failure, Link, within};
+use crate::{Failure, OwnedConnection, within};
 
 /// How often both sides show that they live, in seconds, unless the URL says otherwise. A peer that is gone without a
 /// word is noticed after two of them.
@@ -37,13 +37,13 @@ impl Broker {
     }
 
     /// A new connection, named after its purpose in the broker's own lists.
-    pub async fn connect(&self, purpose: &str) -> Result<Link, Failure> {
+    pub async fn connect(&self, purpose: &str) -> Result<OwnedConnection, Failure> {
         within(async {
             let properties = ConnectionProperties::default().with_connection_name(format!("lazaret {purpose}").into());
             let runtime = lapin::runtime::default_runtime().map_err(|error| Failure::broken(&error))?;
             let tls = self.tls().await?;
             let connected = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime).await;
-            connected.map(Link::new).map_err(|error| Failure::answered(&error))
+            connected.map(OwnedConnection::new).map_err(|error| Failure::answered(&error))
         })
         .await
     }

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod broker;
+mod connection;
 mod failure;
-mod link;
 mod publisher;
 
 pub use broker::Broker;
+pub use connection::OwnedConnection;
 pub use failure::{Failure, LIMIT, within};
-pub use link::Link;
 pub use publisher::{Message, Publisher};

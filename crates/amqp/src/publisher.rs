@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Broker, Failure, Link, within};
+use crate::{Broker, Failure, OwnedConnection, within};
 
 /// Written to disk by the broker before it confirms.
 const PERSISTENT: u8 = 2;
@@ -56,7 +56,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Line {
-    connection: Link,
+    connection: OwnedConnection,
     idle: Mutex<Vec<Channel>>,
     /// Somebody waited for an answer in vain: to be replaced, not used.
     is_spent: AtomicBool,

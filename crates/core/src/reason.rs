@@ -76,7 +76,7 @@ reasons!(
         FrameLimit = "frame-limit",
         /// The re-encoded image is larger than allowed.
         OutputLimit = "output-limit",
-        /// Its digest, or a signature found in it, is on the block list.
+        /// Its digest, that of what was made of it, or a signature found in it is on the block list.
         Blocked = "blocked",
     }
 );

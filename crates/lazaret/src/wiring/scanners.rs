@@ -63,7 +63,7 @@ pub fn scanner(settings: &Settings, scanner: &Scanner, jail: &Arc<dyn ProgramJai
     let scanning: Arc<dyn ScannerPort> = match engines.as_slice() {
         [(_, only)] => Arc::clone(only) as _,
         several => {
-            let members = several.iter().map(|(_, engine)| Arc::clone(engine) as _).collect();
+            let members = several.iter().map(|(address, engine)| (address.clone(), Arc::clone(engine) as _)).collect();
             Arc::new(Failover::new(scanner.name.clone(), members))
         }
     };

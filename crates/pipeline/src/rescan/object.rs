@@ -39,7 +39,9 @@ impl Look<'_> {
         }
         let source = self.session.source.as_ref().and_then(|source| source.sha256.as_ref());
         // Known without reading it.
-        if let Some(decision) = blocked(self.station, [Some(&object.sha256), source].into_iter().flatten()).await? {
+        let variants = object.image.iter().flat_map(|image| &image.variants).map(|variant| &variant.sha256);
+        let digests = std::iter::once(&object.sha256).chain(source).chain(variants);
+        if let Some(decision) = blocked(self.station, digests).await? {
             return self.conclude(object, None, Scanned { reports: Vec::new(), decision: Some(decision) }).await;
         }
         let policy = self.policy(object)?;

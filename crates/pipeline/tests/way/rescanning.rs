@@ -289,16 +289,21 @@ async fn the_policy_of_today_decides() {
     assert_eq!(rig.rescan(settings()).await, RescanCounts { seen: 4, clean: 1, failed: 3, ..RescanCounts::default() });
 }
 
-/// Blocked by the bytes that were uploaded, or by those that are published. Neither has to be read for that.
+/// Blocked by the bytes that were uploaded, or by those that are published, be it as a variant. None has to be read for
+/// that.
 #[tokio::test]
 async fn what_is_blocked_is_revoked() {
-    for of_source in [true, false] {
+    let of_source = |session: &Session| session.source.as_ref().unwrap().sha256.unwrap();
+    let of_copy = |session: &Session| session.state.published().unwrap().sha256;
+    let of_variant = |session: &Session| {
+        let image = session.state.published().unwrap().image.as_ref();
+        image.map_or_else(|| of_copy(session), |image| image.variants[1].sha256)
+    };
+    let choices: [&dyn Fn(&Session) -> Sha256Digest; 3] = [&of_source, &of_copy, &of_variant];
+    for choice in choices {
         let (rig, engine, [image, first, ..]) = published(MemoryObjectStore::new(&[BUCKET, PUBLISHED])).await;
         for session in [&image, &first] {
-            let published = session.state.published().unwrap().sha256;
-            let sha256: Sha256Digest =
-                if of_source { session.source.as_ref().unwrap().sha256.unwrap() } else { published };
-            let new = NewListEntry { subject: Subject::Sha256(sha256), ..lists::digest(ListKind::Block, 0) };
+            let new = NewListEntry { subject: Subject::Sha256(choice(session)), ..lists::digest(ListKind::Block, 0) };
             ListStore::add(&*rig.sessions, &new).await.unwrap();
         }
         let (scans, reads) = (engine.scans(), rig.store.calls(Operation::Fetch));

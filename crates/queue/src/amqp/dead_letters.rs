@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use lapin::{Channel, options::BasicGetOptions};
-use lazaret_amqp::{Failure, Link, Message, Publisher, within};
+use lazaret_amqp::{Failure, Message, OwnedConnection, Publisher, within};
 use lazaret_core::ports::{DeadLetter, DeadLetterQueue, DeliveryTag, QueueError};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -34,7 +34,7 @@ pub struct AmqpDeadLetters {
 
 #[derive(Debug)]
 struct Desk {
-    connection: Link,
+    connection: OwnedConnection,
     channel: Arc<Channel>,
     origin: Origin,
     held: HashMap<DeliveryTag, Taken>,

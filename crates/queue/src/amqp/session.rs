@@ -15,7 +15,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::FieldTable,
 };
-use lazaret_amqp::{Failure, Link};
+use lazaret_amqp::{Failure, OwnedConnection};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -28,7 +28,7 @@ use super::{
 /// A channel whose deliveries are ours for as long as it is open. Dropped, its connection ends, and they go to others.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) connection: Link,
+    pub(super) connection: OwnedConnection,
     /// Held here alone: nobody else may keep it open.
     channel: Arc<Channel>,
     pub(super) subscription: Option<Arc<Subscription>>,

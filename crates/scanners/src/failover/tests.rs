@@ -12,8 +12,9 @@ fn clamd(address: &str) -> Arc<dyn Scanner> {
     Arc::new(ClamdScanner::new(ClamdSettings { require_alerts: false, ..settings }))
 }
 
-fn over(members: Vec<Arc<dyn Scanner>>) -> Failover {
-    Failover::new("clamd".parse().unwrap(), members)
+fn over(addresses: [&str; 2]) -> Failover {
+    let members = addresses.map(|address| (address.to_owned(), clamd(address)));
+    Failover::new("clamd".parse().unwrap(), members.into())
 }
 
 async fn clean(listen: Listen) -> anyhow::Result<FakeClamd> {
@@ -28,7 +29,7 @@ async fn clean(listen: Listen) -> anyhow::Result<FakeClamd> {
 #[tokio::test]
 async fn an_engine_that_is_gone_is_replaced_by_the_next() -> anyhow::Result<()> {
     let (first, second) = (clean(Listen::Tcp).await?, clean(Listen::Tcp).await?);
-    let scanner = over(vec![clamd(first.address()), clamd(second.address())]);
+    let scanner = over([first.address(), second.address()]);
     let object = spooled(b"text")?;
     assert_eq!(scanner.scan(&object, SOON).await?.finding, Finding::Clean);
     assert_eq!((first.streams(), second.streams()), (1, 0));
@@ -46,34 +47,39 @@ async fn an_engine_that_is_gone_is_replaced_by_the_next() -> anyhow::Result<()> 
 async fn trouble_with_an_object_is_taken_to_no_other_engine() -> anyhow::Result<()> {
     let (first, second) = (clean(Listen::Tcp).await?, clean(Listen::Tcp).await?);
     first.answers([Answer::Say(Vec::new())]);
-    let scanner = over(vec![clamd(first.address()), clamd(second.address())]);
+    let scanner = over([first.address(), second.address()]);
     let answer = scanner.scan(&spooled(b"text")?, SOON).await;
     assert!(matches!(answer, Err(ScanError::NoVerdict { .. })), "{answer:?}");
     assert_eq!(second.streams(), 0);
     Ok(())
 }
 
+/// The object may be what keeps it, so that one goes to no other.
 #[tokio::test]
 async fn an_engine_that_hangs_keeps_one_object_and_not_the_next() -> anyhow::Result<()> {
     let (first, second) = (clean(Listen::Tcp).await?, clean(Listen::Tcp).await?);
-    first.answers([Answer::Stall]);
-    let scanner = over(vec![clamd(first.address()), clamd(second.address())]);
-    let object = spooled(b"text")?;
-    let deadline = Duration::from_millis(300);
+    let scanner = over([first.address(), second.address()]);
+    let (object, other) = (spooled(b"text")?, spooled(b"other text")?);
+    scanner.check().await?;
+    first.answers([Answer::Stall, Answer::Stall]);
+    let deadline = Duration::from_secs(2);
     let answer = scanner.scan(&object, deadline).await;
     assert!(
         matches!(answer, Err(ScanError::DeadlineExceeded { deadline: said, .. }) if said == deadline),
         "{answer:?}"
     );
     assert_eq!((first.streams(), second.streams()), (1, 0));
-    assert_eq!(scanner.scan(&object, SOON).await?.finding, Finding::Clean);
+    assert_eq!(scanner.scan(&other, SOON).await?.finding, Finding::Clean);
     assert_eq!((first.streams(), second.streams()), (1, 1));
+    let again = scanner.scan(&object, deadline).await;
+    assert!(matches!(again, Err(ScanError::DeadlineExceeded { .. })), "{again:?}");
+    assert_eq!((first.streams(), second.streams()), (2, 1));
     Ok(())
 }
 
 #[tokio::test]
 async fn without_any_engine_it_is_unavailable() -> anyhow::Result<()> {
-    let scanner = over(vec![clamd("unix:/nowhere/a"), clamd("unix:/nowhere/b")]);
+    let scanner = over(["unix:/nowhere/a", "unix:/nowhere/b"]);
     assert!(matches!(scanner.check().await, Err(ScanError::Unavailable { .. })));
     let answer = scanner.scan(&spooled(b"text")?, SOON).await;
     assert!(matches!(answer, Err(ScanError::Unavailable { .. })), "{answer:?}");

@@ -170,7 +170,7 @@ async fn a_subscription_given_up_half_way_keeps_nothing() {
     let hold_the_answer = move || waiting.recv().map_or(Then::Cut, |()| Then::GoOn);
     faults.on(1, is("basic.consume"), Fault::after(hold_the_answer));
     tokio::select! {
-        received = queue.receive(1) => panic!("it did not wait for its consumer: {received:?}"),
+        received = queue.receive(1) => panic!("it ended before its consumer was there: {received:?}"),
         () = until("the consumer has the message", async || rig.ready("").await == 0) => {}
     }
     release.send(()).unwrap();
