@@ -36,6 +36,8 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
     say::step("cargo nextest");
     let mut command = workspace.cargo("nextest");
     command.arg("run").args(ALL).args(nextest).envs(servers.environment()).env("LAZARET_TEST_JAIL", jailed);
+    // What went wrong is in the chain of an error, and is lost among the frames of a runtime.
+    command.env("RUST_BACKTRACE", "0");
     let status = child::status("cargo nextest", &mut command, Duration::MAX)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

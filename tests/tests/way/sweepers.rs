@@ -62,9 +62,9 @@ async fn heavy_sweepers_with_wrong_clocks_sweep_nothing_that_lives_and_all_that_
     let live = Live::begin(&station).await?;
     until_true("the long scan waits", SETTLED_WITHIN, async || Ok(gate.waiting() > 0)).await?;
     // Later than all that lives, and so past its grace later.
-    let dead = Dead::leave(&station).await?;
+    let mut dead = Dead::leave(&station).await?;
     let sweeps = [Sweeps::begin(&station, None), Sweeps::begin(&station, Some("-1h"))];
-    wait_for_sweepers(&station, &dead, &sweeps, skewed_listens).await?;
+    wait_for_sweepers(&station, &mut dead, &sweeps, skewed_listens).await?;
     let kept = live.finish(&station, &gate).await?;
     for sweeps in sweeps {
         sweeps.end()?;
@@ -98,11 +98,11 @@ async fn heavy_sweepers_with_wrong_clocks_sweep_nothing_that_lives_and_all_that_
 }
 
 /// All that was left behind is gone, each sweeper has been at work, and then each has made whole passes.
-async fn wait_for_sweepers(station: &Station, dead: &Dead, sweeps: &[Sweeps], skewed: SocketAddr) -> Result<()> {
-    let mut number = 0;
+async fn wait_for_sweepers(station: &Station, dead: &mut Dead, sweeps: &[Sweeps], skewed: SocketAddr) -> Result<()> {
     until_true("every sweeper has swept", SETTLED_WITHIN, async || {
-        number += 1;
-        station.store.put(&format!("quarantine/nobody/{number}"), "text/plain", b"orphan".to_vec()).await?;
+        let key = format!("quarantine/nobody/{}", dead.keys.len());
+        station.store.put(&key, "text/plain", b"orphan".to_vec()).await?;
+        dead.keys.push(key);
         for listen in [station.listen, skewed] {
             let metrics = Metrics::new(get(listen, "/metrics").await?.1);
             if metrics.sum("lazaret_swept_total", &["what=\"orphan\""]).unwrap_or_default() < 1.0 {
