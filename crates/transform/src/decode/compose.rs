@@ -34,9 +34,10 @@ pub(crate) fn first_frame(canvas: &Canvas, frame: &Frame, data: &[u8], output: &
     let (width, height) = (canvas.width, canvas.height);
     let fills = (frame.width, frame.height) == (width, height);
     let colours = Colours::in_gamut(canvas.gamut);
-    let layout = if fills && frame.layout != Layout::Indexed { frame.layout } else { Layout::Rgba };
+    let as_is = fills && frame.layout != Layout::Indexed;
+    let layout = if as_is { frame.layout } else { Layout::Rgba };
     Still { width, height, layout, orientation: Orientation::NoTransforms, colours: &colours }.write(output, |pixels| {
-        if layout == frame.layout {
+        if as_is {
             pixels.copy_from_slice(data);
         } else {
             paint(frame, data, width as usize * 4, pixels);

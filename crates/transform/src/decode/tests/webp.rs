@@ -95,3 +95,20 @@ fn the_first_frame_is_a_still_image() {
     let seen = |samples: &[u8]| samples.chunks_exact(4).filter(|pixel| pixel[3] > 0).collect::<Vec<_>>().concat();
     assert_eq!(seen(found.samples()), seen(&canvases()[0]));
 }
+
+#[test]
+fn a_first_frame_with_alpha_lies_on_a_larger_canvas() {
+    let mut bytes = animated();
+    // The canvas, and where the frame lies on it (RFC 9649, sections 2.7.1.1 and 2.7.1.2).
+    bytes[24..30].copy_from_slice(&[69, 0, 0, 49, 0, 0]);
+    let frame = bytes.windows(4).position(|window| window == b"ANMF").unwrap() + 8;
+    bytes[frame..frame + 6].copy_from_slice(&[1, 0, 0, 2, 0, 0]);
+    let found = shown(&Decode { animation: Animation::FirstFrame, ..webp() }, &bytes);
+    assert_eq!((found.size(), found.frames[0].0.layout), ((70, 50), Layout::Rgba));
+    let mut expected = RgbaImage::new(70, 50);
+    image::imageops::replace(&mut expected, &canvases()[0], 2, 4);
+    let visible = |samples: &[u8]| samples.chunks_exact(4).filter(|pixel| pixel[3] > 0).collect::<Vec<_>>().concat();
+    assert_eq!(visible(found.samples()), visible(&expected));
+    let gone = |samples: &[u8]| samples.chunks_exact(4).map(|pixel| pixel[3] == 0).collect::<Vec<_>>();
+    assert_eq!(gone(found.samples()), gone(&expected));
+}
