@@ -67,13 +67,14 @@ fn pretend(survived: &str) -> ! {
         };
         (room(set_up.input_bytes).map_copy_read_only(&io::stdin()).expect("an input"), output.expect("an output"))
     };
-    say(&ToHost::Ready.encode());
+    let say = |message: ToHost| rustix::io::write(io::stderr(), &message.encode()).expect("a host that listens");
+    say(ToHost::Ready);
     match hear() {
         ToChild::Work(task) => {
             let input = &input[..usize::try_from(task.input_bytes()).expect("a length")];
-            say(&ToHost::Done(obey(Job { task, input, output: &mut output }).expect("an honest job")).encode());
+            say(ToHost::Done(obey(Job { task, input, output: &mut output }).expect("an honest job")));
         }
-        ToChild::Probe(probe) if probe.name() == survived => say(&ToHost::Survived { probe, errno: 0 }.encode()),
+        ToChild::Probe(probe) if probe.name() == survived => drop(say(ToHost::Survived { probe, errno: 0 })),
         ToChild::Probe(Probe::PastOutput | Probe::WriteInput) => end_by(libc::SIGSEGV),
         ToChild::Probe(_) => end_by(libc::SIGSYS),
         ToChild::SetUp(_) | ToChild::Launch(_) => panic!("another set-up"),
@@ -267,6 +268,10 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
             black_box(0);
         },
         "hang" => hang(),
+        "talk" => {
+            println!("a secret of the input");
+            eprintln!("a secret of the input");
+        }
         // SAFETY: none; the fault is the point.
         "fault" => unsafe { black_box(std::ptr::null_mut::<u8>()).write_volatile(1) },
         "overflow" => drop(black_box(recurse(0))),
@@ -308,7 +313,7 @@ fn fill() {
 /// Waits for a message that never comes: no CPU time passes.
 fn hang() {
     let mut buffer = [0; MESSAGE_BYTES];
-    while rustix::io::read(io::stderr(), &mut buffer).is_ok() {}
+    while rustix::io::read(io::stdin(), &mut buffer).is_ok() {}
 }
 
 fn recurse(depth: u64) -> u64 {
@@ -316,8 +321,9 @@ fn recurse(depth: u64) -> u64 {
     if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[7] }
 }
 
+/// On the wire, which is where standard input was.
 fn say(bytes: &[u8]) {
-    rustix::io::write(io::stderr(), bytes).expect("a host that listens");
+    rustix::io::write(io::stdin(), bytes).expect("a host that listens");
 }
 
 /// Makes the system call of one layer fail, or seem to succeed.

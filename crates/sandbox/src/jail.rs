@@ -4,6 +4,7 @@ mod allocator;
 mod confine;
 mod launch;
 mod limits;
+mod line;
 mod maps;
 mod probes;
 mod process;
@@ -13,8 +14,8 @@ use std::{io, marker::PhantomData};
 
 use rustix::net::sockopt::socket_type;
 
-pub use self::allocator::JailedAllocator;
-use self::{limits::MappedBytes, maps::Maps, process::exit};
+pub use self::{allocator::JailedAllocator, line::WIRE, maps::populate};
+use self::{limits::MappedBytes, line::wire, maps::Maps, process::exit};
 use crate::{
     format::Refusal,
     layer::Layer,
@@ -119,6 +120,7 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
     confine::forbid_privileges()?;
     confine::close_descriptors()?;
     let maps = Maps::take(set_up.input_bytes, set_up.output_bytes)?;
+    line::leave_only_wire()?;
     let mapped = MappedBytes::now()?;
     confine::forbid_files_and_network()?;
     limits::limit_resources(set_up, mapped)?;
@@ -146,14 +148,14 @@ fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> An
 
 /// Sends one message. Plain `write`, because that is the only sending the filter allows.
 fn say(message: &ToHost) -> io::Result<()> {
-    rustix::io::write(io::stderr(), &message.encode())?;
+    rustix::io::write(wire(), &message.encode())?;
     Ok(())
 }
 
 /// Waits for one message; `None` when the host is gone or speaks another language.
 fn hear() -> Option<ToChild> {
     let mut frame: Frame = [0; wire::MESSAGE_BYTES];
-    let len = rustix::io::retry_on_intr(|| rustix::io::read(io::stderr(), &mut frame)).ok()?;
+    let len = rustix::io::retry_on_intr(|| rustix::io::read(wire(), &mut frame)).ok()?;
     ToChild::decode(&frame[..len]).ok()
 }
 

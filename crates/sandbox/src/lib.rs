@@ -11,7 +11,7 @@ pub mod wire;
 
 pub use format::{Refusal, RefusalCode};
 pub use host::{ExitCause, Extra, Jail, JailError, JailReport, JailSettings, Launcher};
-pub use jail::{Answer, Confined, JailedAllocator, Job};
+pub use jail::{Answer, Confined, JailedAllocator, Job, populate};
 pub use layer::Layer;
 pub use probe::Probe;
 pub use wire::{Done, Task};

@@ -82,6 +82,16 @@ async fn a_document_needs_no_decoder() {
 }
 
 #[tokio::test]
+async fn what_a_library_says_of_its_input_is_no_message() {
+    for place in PLACES {
+        let cell = Cell::new(settings(misbehave()));
+        let outcome = cell.give(&format!("{place}:talk")).await.unwrap();
+        assert!(matches!(outcome, TransformOutcome::Done(_)), "{place}: {outcome:?}");
+        assert_eq!(cell.ends(), [ExitCause::Done; 3]);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_refusal() {
     for (before, place) in ["decode", "encode"].iter().enumerate() {
         let cell = Cell::new(settings(misbehave()));

@@ -1,6 +1,6 @@
 //! The input and the output: two maps instead of two descriptors.
 
-#![expect(unsafe_code, reason = "mapping a file and closing a standard descriptor are unsafe")]
+#![expect(unsafe_code, reason = "mapping a file and advice about memory are unsafe")]
 
 use std::{io, os::fd::AsFd};
 
@@ -9,7 +9,7 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 use super::MissingLayer;
 use crate::layer::Layer;
 
-/// The maps of descriptors 0 and 1, which are closed once mapped.
+/// The maps of descriptors 0 and 1.
 #[derive(Debug)]
 pub(super) struct Maps {
     input: Mmap,
@@ -39,10 +39,6 @@ impl Maps {
             let output = unsafe { MmapOptions::new().len(guarded).map_mut(&io::stdout()) };
             (Some(output.map_err(&missing)?), output_bytes)
         };
-        // SAFETY: nothing in this process reads standard input or writes standard output, before or after.
-        if unsafe { libc::close(0) | libc::close(1) } != 0 {
-            return Err(MissingLayer::new(Layer::Descriptors, io::Error::last_os_error()));
-        }
         Ok(Self { input, output, output_bytes })
     }
 
@@ -62,6 +58,15 @@ impl Maps {
     pub(super) fn input(&self) -> *mut u8 {
         self.input.as_ptr().cast_mut()
     }
+}
+
+/// Has the kernel give `memory` its pages at once rather than one by one as they are first written. Only how long that
+/// takes changes: a kernel before 5.14 refuses, and the pages come one by one.
+pub fn populate(memory: &mut [u8]) {
+    let before = memory.as_ptr().addr() % rustix::param::page_size();
+    let start = memory.as_mut_ptr().wrapping_sub(before);
+    // SAFETY: the advice changes no byte, and pages are whole: the first one is at least in part this memory's.
+    let _refused = unsafe { libc::madvise(start.cast(), memory.len() + before, libc::MADV_POPULATE_WRITE) };
 }
 
 /// The length of a descriptor's file, which must be the one that was told.

@@ -4,7 +4,7 @@
 
 use std::{io, ptr};
 
-use super::{Confined, maps::Maps, process::exit};
+use super::{Confined, line::WIRE, maps::Maps, process::exit};
 use crate::probe::Probe;
 
 /// Tries it. Returns only when the jail failed to stop it: 0 when it worked, else the error number.
@@ -48,7 +48,7 @@ fn connect_socket() -> i64 {
     let address = libc::sockaddr { sa_family: 1, sa_data: [0; 14] };
     let len = u32::try_from(size_of_val(&address)).unwrap_or_default();
     // SAFETY: the address is as long as is said.
-    unsafe { libc::connect(libc::STDERR_FILENO, &raw const address, len) }.into()
+    unsafe { libc::connect(WIRE, &raw const address, len) }.into()
 }
 
 /// `PTRACE_SEIZE` does not stop the host, and a tracer that ends lets go of it.
@@ -96,7 +96,7 @@ fn read_host() -> i64 {
 fn receive_message() -> i64 {
     let mut buffer = [0_u8; 1];
     // SAFETY: the buffer is as long as is said.
-    unsafe { libc::recv(libc::STDERR_FILENO, buffer.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) as i64 }
+    unsafe { libc::recv(WIRE, buffer.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) as i64 }
 }
 
 fn fork() -> i64 {

@@ -30,8 +30,8 @@ pub(super) fn report_panics() {
     }));
 }
 
-/// Default dispositions for what ends a process that misbehaves: Rust's own handler for stack overflow writes to
-/// descriptor 2, the wire, and an ignored or blocked signal is inherited from the host.
+/// Default dispositions for what ends a process that misbehaves: Rust's own handler for stack overflow would end it as
+/// something else, and an ignored or blocked signal is inherited from the host.
 pub(super) fn reset_signals() -> Result<(), MissingLayer> {
     for signal in [
         libc::SIGSEGV,

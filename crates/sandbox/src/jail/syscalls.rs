@@ -9,7 +9,7 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-use super::{MissingLayer, require};
+use super::{MissingLayer, line::WIRE, require};
 use crate::layer::Layer;
 
 /// A call that nobody makes and that changes nothing. The filter answers it with [`SIGN`], which no kernel does: the mode
@@ -22,9 +22,11 @@ const AUDIT_ARCH: u32 = 0xc000_003e;
 /// This architecture's number in `linux/audit.h`.
 #[cfg(target_arch = "aarch64")]
 const AUDIT_ARCH: u32 = 0xc000_00b7;
-const WIRE: u64 = libc::STDERR_FILENO as u64;
+const WIRE_ONLY: u64 = WIRE as u64;
+const CLOSED: [u64; 2] = [libc::STDOUT_FILENO as u64, libc::STDERR_FILENO as u64];
 const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 const PRIVATE_ANONYMOUS: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+const POPULATE: u64 = libc::MADV_POPULATE_WRITE as u64;
 const MAY_MOVE: u64 = libc::MREMAP_MAYMOVE as u64;
 
 /// Installs the allow-list; every other call kills the process with SIGSYS.
@@ -67,9 +69,13 @@ pub(super) fn signed(rules: BpfProgram) -> Result<BpfProgram, MissingLayer> {
 
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
     let rules = BTreeMap::from([
-        // The wire: the job comes in, one answer or the place of a panic goes out.
-        (libc::SYS_read, vec![all_of(&[(0, WIRE)])?]),
-        (libc::SYS_write, vec![all_of(&[(0, WIRE)])?]),
+        // The wire: the job comes in, one answer or the place of a panic goes out. What a library says on standard output
+        // or error, which are closed and cannot be opened, is an error to it and no attack.
+        (libc::SYS_read, vec![all_of(&[(0, WIRE_ONLY)])?]),
+        (
+            libc::SYS_write,
+            vec![all_of(&[(0, WIRE_ONLY)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?],
+        ),
         // The end, from the answer, the panic hook and the allocator.
         (libc::SYS_exit_group, vec![]),
         // glibc's allocator: the heap, and blocks above its mmap threshold. Never executable, never a file, never
@@ -78,6 +84,8 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         (libc::SYS_mmap, vec![all_of(&[(2, READ_WRITE), (3, PRIVATE_ANONYMOUS)])?]),
         (libc::SYS_munmap, vec![]),
         (libc::SYS_mremap, vec![all_of(&[(3, MAY_MOVE)])?]),
+        // Pages for what is mapped, sooner than they are written.
+        (libc::SYS_madvise, vec![all_of(&[(2, POPULATE)])?]),
     ]);
     let arch = TargetArch::try_from(ARCH)?;
     SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch)?.try_into()

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{DumpableBehavior, Resource, getrlimit};
 
-use super::{confine, limits, process, syscalls};
+use super::{confine, limits, populate, process, syscalls};
 use crate::{layer::Layer, wire::SetUp};
 
 const CASE: &str = "LAZARET_JAIL_CASE";
@@ -55,6 +55,8 @@ fn a_case() {
         #[cfg(target_arch = "x86_64")]
         "seccomp-i386" => other_abi::i386(),
         "seccomp-foreign-descriptor" => write_elsewhere(),
+        "populate" => populate_in_the_jail(),
+        "seccomp-other-advice" => other_advice(),
         _ => false,
     };
     process::exit(if held { HELD } else { BROKEN })
@@ -163,7 +165,7 @@ fn spin_with_timer() -> bool {
 
 #[test]
 fn the_filter_alone_kills_for_everything_else() {
-    for name in ["seccomp", "seccomp-executable", "seccomp-foreign-descriptor"] {
+    for name in ["seccomp", "seccomp-executable", "seccomp-foreign-descriptor", "seccomp-other-advice"] {
         assert_eq!(case(name).signal(), Some(libc::SIGSYS), "{name}");
     }
 }
@@ -181,9 +183,41 @@ fn executable() -> bool {
 }
 
 fn write_elsewhere() -> bool {
+    let foreign = File::options().write(true).open("/dev/null").unwrap();
     syscalls::allow_only_needed().unwrap();
+    rustix::io::write(io::stdout(), b"").unwrap();
     rustix::io::write(io::stderr(), b"").unwrap();
-    rustix::io::write(io::stdout(), b"x").is_err()
+    rustix::io::write(foreign, b"x").is_err()
+}
+
+#[test]
+fn pages_come_at_once_and_change_nothing() {
+    let resident = || -> u64 {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    let mut map = memmap2::MmapMut::map_anon(4 << 20).unwrap();
+    map[5000] = 1;
+    let before = resident();
+    populate(&mut map[100..3 << 20]);
+    let pages = (3 << 20) / rustix::param::page_size() as u64;
+    assert!(resident() - before > pages / 2, "{before} pages, then {}", resident());
+    assert!((0..).zip(&map[..]).all(|(at, &byte)| byte == u8::from(at == 5000)));
+    assert_holds("populate");
+}
+
+fn populate_in_the_jail() -> bool {
+    // In a jail the maps have asked for the size of a page before.
+    let mut map = memmap2::MmapMut::map_anon(rustix::param::page_size()).unwrap();
+    syscalls::allow_only_needed().unwrap();
+    populate(&mut map);
+    map[0] == 0
+}
+
+fn other_advice() -> bool {
+    let map = memmap2::MmapMut::map_anon(1 << 20).unwrap();
+    syscalls::allow_only_needed().unwrap();
+    map.advise(memmap2::Advice::Sequential).is_err()
 }
 
 /// The same numbers mean other calls under the kernel's other two ways in.

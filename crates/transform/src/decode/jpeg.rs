@@ -7,6 +7,7 @@ mod segments;
 use lazaret_sandbox::{
     format::{Decode, Decoded, ImageLimits},
     picture::Layout,
+    populate,
 };
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::JpegDecoder;
@@ -21,6 +22,8 @@ use crate::failure::{Failure, check_size, decode_failed};
 
 /// The longest side that the format can say.
 const LONGEST: usize = 65_535;
+/// Bytes of pixels that a byte of a photograph becomes, at most. Drawings become more.
+const LIKELY_RATIO: usize = 64;
 
 /// Decodes a JPEG that is whole. What follows its end is not looked at.
 pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<Decoded, Failure> {
@@ -45,7 +48,12 @@ pub(crate) fn decode(task: &Decode, input: &[u8], output: &mut [u8]) -> Result<D
         });
     }
     let colours = Colours::embedded(profile.as_deref(), layout, task.colour);
-    Still { width, height, layout, orientation, colours: &colours }.write(output, |pixels| jpeg.samples(wanted, pixels))
+    Still { width, height, layout, orientation, colours: &colours }.write(output, |pixels| {
+        // Not for a size that nothing stands behind.
+        let likely = pixels.len().min(input.len().saturating_mul(LIKELY_RATIO));
+        populate(&mut pixels[..likely]);
+        jpeg.samples(wanted, pixels)
+    })
 }
 
 /// A JPEG that is decoded right or not at all.

@@ -44,6 +44,7 @@ pub(super) struct CodePoints {
 
 type Why = &'static str;
 const CUT: Why = "an AVIF box is cut short";
+const NO_DATA: Why = "an AVIF image without data";
 
 impl<'a> Container<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Why> {
@@ -164,7 +165,7 @@ impl<'a> Meta<'a> {
             Some(b"grid") => return Err("an AVIF that is a grid of images is not supported"),
             _ => return Err("an AVIF whose image is not AV1 is not supported"),
         }
-        let place = self.places.iter().find(|place| place.item == id).ok_or("an AVIF image without data")?;
+        let place = self.places.iter().find(|place| place.item == id).ok_or(NO_DATA)?;
         let whole = if place.in_meta { self.data } else { self.file };
         let extent = |&(offset, length): &(u64, u64)| {
             let start = usize::try_from(offset).ok()?;
@@ -183,6 +184,9 @@ impl<'a> Meta<'a> {
                 Cow::Owned(parts.concat())
             }
         };
+        if data.is_empty() {
+            return Err(NO_DATA);
+        }
         Ok(Item { data, properties: self.properties(id) })
     }
 }

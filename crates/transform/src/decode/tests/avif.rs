@@ -113,4 +113,10 @@ fn what_is_cut_or_lies_is_refused() {
     let kind = grid.windows(4).position(|window| window == b"av01").unwrap();
     grid[kind..kind + 4].copy_from_slice(b"grid");
     assert_eq!(refused(&avif(), &grid).detail.as_str(), "an AVIF that is a grid of images is not supported");
+    // The number of its extents, behind two sizes, the number of items, and this one's id and place.
+    let mut empty = bytes.to_vec();
+    let extents = empty.windows(4).position(|window| window == b"iloc").unwrap() + 16;
+    assert_eq!(empty[extents..extents + 2], [0, 1]);
+    empty[extents + 1] = 0;
+    assert_eq!(refused(&avif(), &empty).detail.as_str(), "an AVIF image without data");
 }
