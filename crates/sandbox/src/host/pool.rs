@@ -52,7 +52,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     reserve: VecDeque<Line>,
-    /// Who found the reserve empty. One that does not wait any more costs a line nothing: it goes into the reserve.
+    /// Who found the reserve empty. The line of one that does not wait any more goes into the reserve, if it is not full.
     waiting: VecDeque<oneshot::Sender<Result<Line, JailError>>>,
     /// How many lines may still die in reserve before it is given up until the next job: where every child dies, the
     /// thread would start children for ever.
@@ -210,12 +210,15 @@ impl Shared {
             }
         }
         match built {
-            Ok(line) if !state.closed => {
+            Ok(line) if !state.closed && state.reserve.len() < self.size => {
                 self.watch(&line);
                 state.reserve.push_back(line);
             }
-            // Its drop ends it.
-            Ok(_) => {}
+            // Its drop ends it, which is not for others to wait for.
+            Ok(line) => {
+                drop(state);
+                drop(line);
+            }
             Err(error) => {
                 state.losses = 0;
                 tracing::warn!(error = &error as &dyn Error, "the reserve of jailed children is not filled");
