@@ -87,7 +87,7 @@ async fn the_object_is_read_from_its_beginning_by_each_run() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"object").unwrap();
     let on_disk = Spooled::new(file, 6, Sha256Digest::from_bytes([0; 32]), ());
-    for object in [on_disk, in_memory(SealFlags::WRITE)] {
+    for object in [on_disk, in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
         for from in [SeekFrom::End(0), SeekFrom::Start(3)] {
             object.file().seek(from).unwrap();
             let at = object.file().stream_position().unwrap();
@@ -117,7 +117,7 @@ async fn an_object_in_memory_is_sealed_or_not_handed_out() {
 #[tokio::test]
 async fn the_object_can_be_opened_by_its_name_too() {
     let launcher = launcher();
-    for object in [spooled(b"object"), in_memory(SealFlags::WRITE)] {
+    for object in [spooled(b"object"), in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
         for path in ["/dev/stdin", "/proc/self/fd/0"] {
             let end = launcher.run(&program(inmate(), &["open", path]), &object).await.unwrap();
             assert!(matches!(&end, ProgramEnd::Exited { answer, .. } if answer == b"done\n"), "{path}: {end:?}");
@@ -128,7 +128,7 @@ async fn the_object_can_be_opened_by_its_name_too() {
 #[tokio::test]
 async fn the_object_cannot_be_written() {
     let launcher = launcher();
-    for object in [spooled(b"object"), in_memory(SealFlags::WRITE)] {
+    for object in [spooled(b"object"), in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
         for deed in ["write-object", "reopen-object", "cut-object"] {
             let end = launcher.run(&program(inmate(), &[deed]), &object).await.unwrap();
             match end {

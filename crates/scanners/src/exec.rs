@@ -273,7 +273,7 @@ impl Scanner for ExecScanner {
 /// The object that goes with a question: no bytes.
 fn nothing() -> io::Result<Spooled> {
     let file = File::from(memfd_create("lazaret-nothing", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     // Nobody asks for the digest.
     Ok(Spooled::new(file, 0, Sha256Digest::from_bytes([0; 32]), ()))
 }

@@ -27,7 +27,7 @@ pub fn eicar() -> Vec<u8> {
 pub fn spooled(bytes: &[u8]) -> Result<Spooled> {
     let mut file = File::from(memfd_create("object", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(bytes)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let sha256 = Sha256Digest::from_bytes(Sha256::digest(bytes).into());
     Ok(Spooled::new(file, bytes.len() as u64, sha256, ()))
 }

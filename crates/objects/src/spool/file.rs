@@ -52,9 +52,10 @@ fn created_and_unlinked(dir: &Path) -> io::Result<File> {
     }
 }
 
-/// Makes a file in memory unchangeable for everybody, this process included.
+/// Makes a file in memory unchangeable for everybody, this process included, which has it nowhere mapped. `F_SEAL_WRITE`
+/// would look for maps, and wait for every processor of the machine meanwhile.
 pub(super) fn seal_memory(file: File) -> io::Result<File> {
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file)
 }
 

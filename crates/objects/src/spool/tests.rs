@@ -68,7 +68,7 @@ async fn no_name_leads_to_an_object_on_disk() {
 async fn a_small_object_is_sealed() {
     let (spool, _dir) = spool();
     let spooled = fill(&spool, b"scanned").await.unwrap();
-    let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    let all = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     assert!(fcntl_get_seals(spooled.file()).unwrap().contains(all));
     assert_eq!(spooled.file().write_at(b"X", 0).unwrap_err().kind(), ErrorKind::PermissionDenied);
     for len in [0, 100] {

@@ -1,12 +1,9 @@
 //! One job from its line to what comes out at the end of it.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use lazaret_core::Spooled;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::task::spawn_blocking;
 
 use super::{
     ExitCause, Jail, JailError,
@@ -23,9 +20,6 @@ use crate::{
     picture::{HEADER_BYTES, Table},
     wire::{Done, Task, ToChild, ToHost},
 };
-
-/// How long a look at a process may take.
-const LOOKED_AT: Duration = Duration::from_millis(2);
 
 /// What is to be made of an input. The lengths in the tasks are filled in as they come to be known.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +108,8 @@ impl Jail {
         drop(bytes);
 
         let limits = decode.limits;
-        let table = once_unmapped("picture", &picture, deadline, move |picture| read_table(picture, len, &limits));
-        let table = table.await?;
+        let written = picture.clone();
+        let table = blocking("picture", is_large(&picture), move || read_table(&written, len, &limits)).await?;
         let table = table.map_err(|lie| judged_false(&mut decoder, lie))?;
         decoder.judged(ExitCause::Done);
 
@@ -164,8 +158,8 @@ impl Jail {
         let len = len.map_err(|lie| judged_false(&mut encoder, lie))?;
         encoder.judged(ExitCause::Done);
 
-        let freeze = move |output: &File| memfd::freeze(output, len);
-        once_unmapped("seal on the output", &output, deadline, freeze).await?;
+        let written = output.clone();
+        blocking("seal on the output", is_large(&output), move || memfd::freeze(&written, len)).await?;
         let task = ToChild::Work(Task::Verify(Verify { input_bytes: len, limits, artefacts: announced.artefacts }));
         let done = self.verified(&mut verifier, &task, deadline).await?;
         let Done::Verified = done else { return Err(another(&mut verifier)) };
@@ -252,7 +246,7 @@ async fn fill(memory: &Memory, input: &Spooled) -> Result<(), JailError> {
     .await
 }
 
-/// Cuts and seals what the decoder wrote, whose map is gone with it, and reads what the host needs to know of it.
+/// Cuts and seals what the decoder wrote, which is gone, and reads what the host needs to know of it.
 /// `Ok(Err(lie))`: it is not a picture.
 fn read_table(picture: &File, len: u64, limits: &lazaret_core::ImageLimits) -> io::Result<Result<Table, String>> {
     let capacity = picture.metadata()?.len();
@@ -300,25 +294,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, JailError> {
     let done = if long { spawn_blocking(work).await.map_err(lacking(what))? } else { work() };
     done.map_err(lacking(what))
-}
-
-/// [`blocking`] work that seals what a process wrote that has ended, and does so again while it is still mapped: whoever
-/// looks at a process through `/proc` keeps its maps for a moment.
-async fn once_unmapped<T: Send + 'static>(
-    what: &'static str,
-    memory: &Memory,
-    deadline: Deadline,
-    work: impl Fn(&File) -> io::Result<T> + Clone + Send + 'static,
-) -> Result<T, JailError> {
-    loop {
-        let (file, once) = (memory.clone(), work.clone());
-        match blocking(what, is_large(memory), move || once(&file)).await {
-            Err(JailError::Resource { source, .. })
-                if source.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline.at =>
-            {
-                sleep(LOOKED_AT).await;
-            }
-            done => return done,
-        }
-    }
 }

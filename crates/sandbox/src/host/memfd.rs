@@ -31,11 +31,14 @@ pub(super) fn create(name: &str, len: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Cuts the file to its first `len` bytes and seals it against being written. Fails while anybody has it mapped for
-/// writing, so a success proves that its writer is gone.
+/// Cuts the file to its first `len` bytes and seals it against being written by whoever cannot write it yet. Who can is
+/// gone by then: the one process that had it mapped for writing is reaped.
+///
+/// `F_SEAL_WRITE`, which makes sure of that, has every processor of the machine put down what it holds of any file and
+/// waits for that (`memfd_wait_for_pins` in the kernel), which takes longer than a small image.
 pub(super) fn freeze(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)?;
-    fcntl_add_seals(file, SealFlags::WRITE)?;
+    fcntl_add_seals(file, SealFlags::FUTURE_WRITE)?;
     Ok(())
 }
 

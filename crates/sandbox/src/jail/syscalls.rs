@@ -72,10 +72,7 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         // The wire: the job comes in, one answer or the place of a panic goes out. What a library says on standard output
         // or error, which are closed and cannot be opened, is an error to it and no attack.
         (libc::SYS_read, vec![all_of(&[(0, WIRE_ONLY)])?]),
-        (
-            libc::SYS_write,
-            vec![all_of(&[(0, WIRE_ONLY)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?],
-        ),
+        (libc::SYS_write, vec![all_of(&[(0, WIRE_ONLY)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?]),
         // The end, from the answer, the panic hook and the allocator.
         (libc::SYS_exit_group, vec![]),
         // glibc's allocator: the heap, and blocks above its mmap threshold. Never executable, never a file, never

@@ -78,7 +78,7 @@ pub(super) fn object(bytes: &[u8]) -> io::Result<Spooled> {
     let mut file = File::from(memfd_create("lazaret-canary", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(bytes)?;
     // As a spooled object is; a program that scans is handed no other.
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(spooled(file, bytes.len() as u64))
 }
 

@@ -440,7 +440,7 @@ fn page<T>(items: impl Iterator<Item = T>, from: Option<&str>, place: impl Fn(&T
 pub fn spooled(bytes: &[u8]) -> io::Result<Spooled> {
     let mut file = File::from(memfd_create("testkit", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(bytes)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(Spooled::new(file, bytes.len() as u64, Sha256Digest::from_bytes(Sha256::digest(bytes).into()), ()))
 }
 

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::failure::{Failure, encode_failed};
 
-/// More pixels are slow and say nothing more (<https://evanw.github.io/thumbhash/>).
-const MAX_SIDE: u32 = 100;
+/// Up to 100 are allowed (<https://evanw.github.io/thumbhash/>), and time goes with their square. What is kept are at most
+/// seven waves along a side, which need no more than this.
+const MAX_SIDE: u32 = 48;
 
 /// The `ThumbHash` of an image.
 pub(crate) fn thumbhash(image: &Raster<'_>) -> Result<List<u8, MAX_THUMBHASH>, Failure> {

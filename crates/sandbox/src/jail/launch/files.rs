@@ -42,7 +42,7 @@ pub(super) fn allow_only(target: &Target, readable: &[PathBuf]) -> Result<(), Mi
 /// So that `/dev/stdin` can be opened, for what takes a name only. A file in memory, which is sealed, has no place that
 /// Landlock knows and is open to it already.
 fn allow_object(rules: RulesetCreated) -> Result<RulesetCreated, MissingLayer> {
-    if fcntl_get_seals(io::stdin()).is_ok_and(|seals| seals.contains(SealFlags::WRITE)) {
+    if fcntl_get_seals(io::stdin()).is_ok_and(|seals| seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE)) {
         return Ok(rules);
     }
     rules.add_rule(PathBeneath::new(io::stdin(), AccessFs::ReadFile)).map_err(MissingLayer::because(Layer::Landlock))
