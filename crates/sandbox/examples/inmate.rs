@@ -28,6 +28,7 @@ use lazaret_core::{
     ports::{JailedProgram, ProgramJail},
 };
 use lazaret_sandbox::Launcher;
+use memmap2::{Mmap, MmapMut};
 
 fn main() {
     let arguments: Vec<_> = env::args().collect();
@@ -141,6 +142,13 @@ fn attempt(deed: &str) {
             say(OpenOptions::new().write(true).open("/proc/self/fd/0").and_then(|mut file| file.write_all(b"x")));
         }
         "cut-object" => say(rustix::fs::ftruncate(io::stdin(), 0).map_err(Into::into)),
+        "map-object" => {
+            let file = OpenOptions::new().read(true).write(true).open("/proc/self/fd/0");
+            // SAFETY: nobody else writes it, and what is written is not read.
+            say(file.and_then(|file| unsafe { MmapMut::map_mut(&file) }).map(|mut map| map[0] = b'x'));
+        }
+        // SAFETY: as above.
+        "remap-object" => say(unsafe { Mmap::map(&io::stdin()) }.and_then(Mmap::make_mut).map(|mut map| map[0] = b'x')),
         "own-memory" => say(File::open("/proc/self/mem")),
         "host-memory" => say(File::open(format!("/proc/{}/mem", parent()))),
         "host-descriptors" => say(fs::read_dir(format!("/proc/{}/fd", parent()))),

@@ -338,6 +338,8 @@ fn forbid(layer: &str, fake: bool) {
         "capabilities" => (libc::SYS_capset, vec![], libc::EPERM),
         "no-new-privileges" => prctl(libc::PR_SET_NO_NEW_PRIVS),
         "descriptors" => (libc::SYS_close_range, vec![], libc::ENOSYS),
+        // Of all descriptors, standard output alone.
+        "closed" => (libc::SYS_close, vec![(0, libc::STDOUT_FILENO, is)], libc::EIO),
         "maps" => (libc::SYS_mmap, vec![(3, libc::MAP_SHARED, is)], libc::EPERM),
         "landlock" if fake => (libc::SYS_landlock_restrict_self, vec![], 0),
         "landlock" => (libc::SYS_landlock_create_ruleset, vec![], libc::ENOSYS),

@@ -14,7 +14,7 @@ use std::{io, marker::PhantomData};
 
 use rustix::net::sockopt::socket_type;
 
-pub use self::{allocator::JailedAllocator, line::WIRE, maps::populate};
+pub use self::{allocator::JailedAllocator, maps::populate};
 use self::{limits::MappedBytes, line::wire, maps::Maps, process::exit};
 use crate::{
     format::Refusal,
@@ -120,9 +120,10 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
     confine::forbid_privileges()?;
     confine::close_descriptors()?;
     let maps = Maps::take(set_up.input_bytes, set_up.output_bytes)?;
-    line::leave_only_wire()?;
     let mapped = MappedBytes::now()?;
     confine::forbid_files_and_network()?;
+    // From here on nothing opens a descriptor, and none can be duplicated once they are limited.
+    line::leave_only_wire()?;
     limits::limit_resources(set_up, mapped)?;
     process::reset_signals()?;
     limits::start_cpu_timer(set_up.cpu_ms)?;

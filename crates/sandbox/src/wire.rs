@@ -1,4 +1,5 @@
-//! The wire between host and jail: fixed small messages over a `SOCK_SEQPACKET` socket, the child's descriptor 2.
+//! The wire between host and jail: fixed small messages over a `SOCK_SEQPACKET` socket, the child's
+//! descriptor 2, and 0 once its jail is complete.
 //!
 //! Every message is [`MESSAGE_BYTES`] long: four bytes of magic, one of kind, then the fields, little-endian, then
 //! zeroes. What the child says is hostile from the moment it has read its input: decoding is total, text is cut and

@@ -310,6 +310,18 @@ async fn a_layer_that_is_not_really_there_is_named_and_nothing_runs() {
 }
 
 #[tokio::test]
+async fn a_descriptor_that_is_not_really_closed_is_named_and_nothing_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["without-closed", "faking-closed"] {
+        let program = folder.path().join(name);
+        symlink(misbehave(), &program).unwrap();
+        let outcome = Cell::new(settings(program)).give("done").await;
+        let Err(TransformError::Unconfined { layer }) = outcome else { panic!("{name}: {outcome:?}") };
+        assert!(layer.contains("its layer descriptors:"), "{name}: {layer}");
+    }
+}
+
+#[tokio::test]
 async fn a_jail_that_one_attempt_gets_out_of_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     for probe in Probe::ALL {

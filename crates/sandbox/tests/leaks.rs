@@ -38,6 +38,7 @@ fn descriptors() -> usize {
 async fn nothing_is_left_behind() {
     a_hundred_jobs_leave_nothing().await;
     a_dropped_job_is_dead_soon().await;
+    what_was_started_for_a_dropped_job_is_not_kept().await;
     whoever_looks_at_a_child_does_not_stop_its_job().await;
     a_child_killed_from_outside_is_known().await;
     a_child_that_dies_in_reserve_is_replaced().await;
@@ -99,7 +100,19 @@ async fn a_dropped_job_is_dead_soon() {
     }
 }
 
-/// As monitoring does. A look keeps the maps of a child that has ended, and what it wrote cannot be sealed meanwhile.
+/// The children of a line are started one after the other, and the job is gone before the last one is there.
+async fn what_was_started_for_a_dropped_job_is_not_kept() {
+    let cell = Cell::new(JailSettings { reserve: 0, ..settings(misbehave()) });
+    for _ in 0..20 {
+        tokio::select! {
+            outcome = cell.give("hang") => panic!("a job that hangs has ended: {outcome:?}"),
+            () = eventually("a child", || (!children_of(std::process::id()).is_empty()).then_some(())) => {}
+        }
+        eventually("its end", || children_of(std::process::id()).is_empty().then_some(())).await;
+    }
+}
+
+/// As monitoring does. A look keeps the maps of a child that has ended, and whoever asks for maps finds them.
 async fn whoever_looks_at_a_child_does_not_stop_its_job() {
     let cell = Cell::new(settings(misbehave()));
     let over = Arc::new(AtomicBool::new(false));

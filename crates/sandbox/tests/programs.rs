@@ -129,7 +129,7 @@ async fn the_object_can_be_opened_by_its_name_too() {
 async fn the_object_cannot_be_written() {
     let launcher = launcher();
     for object in [spooled(b"object"), in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
-        for deed in ["write-object", "reopen-object", "cut-object"] {
+        for deed in ["write-object", "reopen-object", "map-object", "remap-object", "cut-object"] {
             let end = launcher.run(&program(inmate(), &[deed]), &object).await.unwrap();
             match end {
                 ProgramEnd::Exited { code: 0, answer, .. } => assert_ne!(answer, b"done\n", "{deed}"),

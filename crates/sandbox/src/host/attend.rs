@@ -32,7 +32,12 @@ pub(super) struct End {
     pub(super) detail: String,
     /// Its last word.
     pub(super) last: Option<ToHost>,
+    pub(super) gone: Gone,
 }
+
+/// Proof that a child is reaped, and that nobody writes any more what only it could write. Only its end makes one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone(());
 
 /// When a job is over, and what to say then.
 #[derive(Debug, Clone, Copy)]
@@ -170,11 +175,12 @@ impl<'a> Attended<'a> {
         Ok(self.ended(cause, detail))
     }
 
+    /// To be called once it is reaped.
     fn ended(&mut self, cause: ExitCause, detail: String) -> End {
         if !matches!(cause, ExitCause::Done | ExitCause::Refused) {
             self.judged(cause);
         }
-        End { cause, detail, last: self.heard.last.take() }
+        End { cause, detail, last: self.heard.last.take(), gone: Gone(()) }
     }
 }
 

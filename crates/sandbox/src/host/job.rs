@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     ExitCause, Jail, JailError,
-    attend::{Attended, Deadline, End},
+    attend::{Attended, Deadline, End, Gone},
     check::{self, Expected},
     lacking,
     line::{Line, Seat},
@@ -103,13 +103,13 @@ impl Jail {
         let task = ToChild::Work(Task::Decode(decode));
         // The next one's map must be there before the file behind it is cut.
         let (done, encoder) = tokio::join!(self.step(&mut decoder, &task, deadline), self.ready(encoder));
-        let (done, mut encoder) = (done?, encoder?);
+        let ((done, gone), mut encoder) = (done?, encoder?);
         let Done::Decoded(Decoded { len }) = done else { return Err(another(&mut decoder)) };
         drop(bytes);
 
         let limits = decode.limits;
         let written = picture.clone();
-        let table = blocking("picture", is_large(&picture), move || read_table(&written, len, &limits)).await?;
+        let table = blocking("picture", is_large(&picture), move || read_table(&written, len, gone, &limits)).await?;
         let table = table.map_err(|lie| judged_false(&mut decoder, lie))?;
         decoder.judged(ExitCause::Done);
 
@@ -117,9 +117,8 @@ impl Jail {
         let expected = Expected::files(&encode, &table);
         let task = ToChild::Work(Task::Encode(encode));
         let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
-        let done = done?;
         drop(picture);
-        self.finish((encoder, done), verifier?, output, &expected, (limits, deadline)).await
+        self.finish((encoder, done?), verifier?, output, &expected, (limits, deadline)).await
     }
 
     /// The decoder has nothing to do and is killed: nothing is sealed that somebody can write.
@@ -138,16 +137,15 @@ impl Jail {
         let sanitise = Sanitise { input_bytes: input.len(), ..sanitise };
         let task = ToChild::Work(Task::Sanitise(sanitise));
         let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
-        let done = done?;
         drop(bytes);
         let expected = Expected::document(sanitise.format);
-        self.finish((encoder, done), verifier?, output, &expected, (limits, deadline)).await
+        self.finish((encoder, done?), verifier?, output, &expected, (limits, deadline)).await
     }
 
     /// Checks what the encoder says, has it verified, and parts the files.
     async fn finish(
         &self,
-        (mut encoder, done): (Attended<'_>, Done),
+        (mut encoder, (done, gone)): (Attended<'_>, (Done, Gone)),
         mut verifier: Attended<'_>,
         output: Memory,
         expected: &Expected,
@@ -159,7 +157,7 @@ impl Jail {
         encoder.judged(ExitCause::Done);
 
         let written = output.clone();
-        blocking("seal on the output", is_large(&output), move || memfd::freeze(&written, len)).await?;
+        blocking("seal on the output", is_large(&output), move || memfd::freeze(&written, len, gone)).await?;
         let task = ToChild::Work(Task::Verify(Verify { input_bytes: len, limits, artefacts: announced.artefacts }));
         let done = self.verified(&mut verifier, &task, deadline).await?;
         let Done::Verified = done else { return Err(another(&mut verifier)) };
@@ -174,20 +172,20 @@ impl Jail {
         let mut child = Attended::new(seat, Some(&self.observer))?;
         match child.ready().await? {
             Ok(()) => Ok(child),
-            Err(end) => Err(self.stopped(end)),
+            Err(End { cause, detail, last, .. }) => Err(self.stopped(cause, detail, last)),
         }
     }
 
     /// One task in one child. What it did is still to be judged.
-    async fn step(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<Done, Stop> {
+    async fn step(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<(Done, Gone), Stop> {
         let end = child.obey(task, deadline).await?;
         match (end.cause, end.last) {
-            (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
+            (ExitCause::Done, Some(ToHost::Done(done))) => Ok((done, end.gone)),
             (ExitCause::Refused, Some(ToHost::Refused(refusal))) => {
                 child.judged(ExitCause::Refused);
                 Err(Stop::Over(Ending::Refused(refusal)))
             }
-            (cause, last) => Err(self.stopped(End { cause, detail: end.detail, last })),
+            (cause, last) => Err(self.stopped(cause, end.detail, last)),
         }
     }
 
@@ -201,12 +199,11 @@ impl Jail {
                 let detail = format!("the new file failed its verification: {detail}");
                 Err(Stop::Over(Ending::Stopped { cause: ExitCause::Unverified, detail }))
             }
-            (cause, last) => Err(self.stopped(End { cause, detail: end.detail, last })),
+            (cause, last) => Err(self.stopped(cause, end.detail, last)),
         }
     }
 
-    fn stopped(&self, end: End) -> Stop {
-        let End { cause, detail, last } = end;
+    fn stopped(&self, cause: ExitCause, detail: String, last: Option<ToHost>) -> Stop {
         match (cause, last) {
             (ExitCause::SetUp, Some(ToHost::SetUpFailed { layer, detail })) => {
                 Stop::NotReady { layer, detail: detail.to_string() }
@@ -248,11 +245,17 @@ async fn fill(memory: &Memory, input: &Spooled) -> Result<(), JailError> {
 
 /// Cuts and seals what the decoder wrote, which is gone, and reads what the host needs to know of it.
 /// `Ok(Err(lie))`: it is not a picture.
-fn read_table(picture: &File, len: u64, limits: &lazaret_core::ImageLimits) -> io::Result<Result<Table, String>> {
+fn read_table(
+    picture: &File,
+    len: u64,
+    decoder: Gone,
+    limits: &lazaret_core::ImageLimits,
+) -> io::Result<Result<Table, String>> {
     let capacity = picture.metadata()?.len();
     if len < HEADER_BYTES as u64 || len > capacity {
         return Ok(Err(format!("claims a picture of {len} bytes, {capacity} are possible")));
     }
+    memfd::freeze(picture, len, decoder)?;
     memfd::seal(picture, len)?;
     let mut header = [0; HEADER_BYTES];
     picture.read_exact_at(&mut header, 0)?;

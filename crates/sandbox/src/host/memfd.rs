@@ -11,6 +11,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::attend::Gone;
+
 /// Copied at once, so that a thread stays in the kernel for long enough to be worth it.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -31,21 +33,21 @@ pub(super) fn create(name: &str, len: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Cuts the file to its first `len` bytes and seals it against being written by whoever cannot write it yet. Who can is
-/// gone by then: the one process that had it mapped for writing is reaped.
+/// Cuts the file to its first `len` bytes and seals it against being written by whoever cannot write it yet. Who could,
+/// the one process that had it mapped for writing, is gone.
 ///
-/// `F_SEAL_WRITE`, which makes sure of that, has every processor of the machine put down what it holds of any file and
+/// `F_SEAL_WRITE`, which looks for maps itself, has every processor of the machine put down what it holds of any file and
 /// waits for that (`memfd_wait_for_pins` in the kernel), which takes longer than a small image.
-pub(super) fn freeze(file: &File, len: u64) -> io::Result<()> {
+pub(super) fn freeze(file: &File, len: u64, _writer: Gone) -> io::Result<()> {
     file.set_len(len)?;
     fcntl_add_seals(file, SealFlags::FUTURE_WRITE)?;
     Ok(())
 }
 
-/// [`freeze`], for good: it cannot be cut again.
+/// Cuts and seals, for good, a file that this process alone wrote, with no map of it, or that is frozen already.
 pub(super) fn seal(file: &File, len: u64) -> io::Result<()> {
-    freeze(file, len)?;
-    fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::SEAL)?;
+    file.set_len(len)?;
+    fcntl_add_seals(file, SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(())
 }
 

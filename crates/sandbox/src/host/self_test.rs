@@ -94,7 +94,7 @@ fn stopped_by_jail(probe: Probe, end: End) -> Result<(), JailError> {
         | Probe::MakeFile
         | Probe::ReceiveMessage => ExitCause::PolicyViolation,
     };
-    let End { cause, detail, last } = end;
+    let End { cause, detail, last, .. } = end;
     match (cause, last) {
         (cause, None) if cause == expected => Ok(()),
         (_, Some(ToHost::SetUpFailed { layer, detail })) => {

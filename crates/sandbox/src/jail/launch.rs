@@ -30,7 +30,7 @@ use rustix::{
 };
 
 use self::target::Target;
-use super::{EXIT_SET_UP, MissingLayer, confine, limits, process, process::exit, require, say};
+use super::{EXIT_SET_UP, MissingLayer, confine, limits, line::wire, process, process::exit, require, say};
 use crate::{
     layer::Layer,
     wire::{Launch, MAX_WORDS_BYTES, Text, ToHost},
@@ -79,7 +79,7 @@ fn enter(order: &Launch) -> Result<Ready, MissingLayer> {
     let filters = filter::compile(order.threads)?;
     let descriptor = |fd, number| keep(fd, number).map_err(MissingLayer::because(Layer::Descriptors));
     let ready = Ready {
-        wire: descriptor(io::stderr().as_fd(), WIRE_FD)?,
+        wire: descriptor(wire(), WIRE_FD)?,
         _program: descriptor(target.file.as_fd(), PROGRAM_FD)?,
         arguments: Pointers::to(target.arguments),
         environment: Pointers::to(ENVIRONMENT.into_iter().map(CStr::to_owned).collect()),
@@ -157,8 +157,7 @@ impl Words {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let received =
-            rustix::io::retry_on_intr(|| recvmsg(io::stderr(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC));
+        let received = rustix::io::retry_on_intr(|| recvmsg(wire(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC));
         let len = received.map_err(&missing)?.bytes;
         let mut descriptors = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),

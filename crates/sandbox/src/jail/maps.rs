@@ -63,9 +63,12 @@ impl Maps {
 /// Has the kernel give `memory` its pages at once rather than one by one as they are first written. Only how long that
 /// takes changes: a kernel before 5.14 refuses, and the pages come one by one.
 pub fn populate(memory: &mut [u8]) {
+    if memory.is_empty() {
+        return;
+    }
     let before = memory.as_ptr().addr() % rustix::param::page_size();
     let start = memory.as_mut_ptr().wrapping_sub(before);
-    // SAFETY: the advice changes no byte, and pages are whole: the first one is at least in part this memory's.
+    // SAFETY: the advice changes no byte, and pages are whole: the first and the last one are in part this memory's.
     let _refused = unsafe { libc::madvise(start.cast(), memory.len() + before, libc::MADV_POPULATE_WRITE) };
 }
 

@@ -22,7 +22,7 @@ const AUDIT_ARCH: u32 = 0xc000_003e;
 /// This architecture's number in `linux/audit.h`.
 #[cfg(target_arch = "aarch64")]
 const AUDIT_ARCH: u32 = 0xc000_00b7;
-const WIRE_ONLY: u64 = WIRE as u64;
+const THE_WIRE: u64 = WIRE as u64;
 const CLOSED: [u64; 2] = [libc::STDOUT_FILENO as u64, libc::STDERR_FILENO as u64];
 const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 const PRIVATE_ANONYMOUS: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
@@ -69,10 +69,10 @@ pub(super) fn signed(rules: BpfProgram) -> Result<BpfProgram, MissingLayer> {
 
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
     let rules = BTreeMap::from([
-        // The wire: the job comes in, one answer or the place of a panic goes out. What a library says on standard output
-        // or error, which are closed and cannot be opened, is an error to it and no attack.
-        (libc::SYS_read, vec![all_of(&[(0, WIRE_ONLY)])?]),
-        (libc::SYS_write, vec![all_of(&[(0, WIRE_ONLY)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?]),
+        // The wire: the job comes in, one answer or the place of a panic goes out. What a Rust library prints, on standard
+        // output or error, which are closed and cannot be opened, is an error to it and no attack.
+        (libc::SYS_read, vec![all_of(&[(0, THE_WIRE)])?]),
+        (libc::SYS_write, vec![all_of(&[(0, THE_WIRE)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?]),
         // The end, from the answer, the panic hook and the allocator.
         (libc::SYS_exit_group, vec![]),
         // glibc's allocator: the heap, and blocks above its mmap threshold. Never executable, never a file, never

@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn every_size_and_transparency_has_one() {
-        for (width, height) in [(1, 1), (1, 3000), (3000, 1), (100, 100), (101, 99), (640, 480)] {
+        for (width, height) in [(1, 1), (1, 3000), (3000, 1), (48, 48), (49, 47), (640, 480)] {
             for channels in [Channels::Grey, Channels::GreyAlpha, Channels::Rgb, Channels::Rgba] {
                 for sample in [0, 77, 255] {
                     let samples = vec![sample; (width * height) as usize * channels.count()];

@@ -99,7 +99,7 @@ fn the_first_frame_is_a_still_image() {
 #[test]
 fn a_first_frame_with_alpha_lies_on_a_larger_canvas() {
     let mut bytes = animated();
-    // The canvas, and where the frame lies on it (RFC 9649, sections 2.7.1.1 and 2.7.1.2).
+    // The canvas, and where the frame lies on it (RFC 9649, sections 2.7 and 2.7.1.1).
     bytes[24..30].copy_from_slice(&[69, 0, 0, 49, 0, 0]);
     let frame = bytes.windows(4).position(|window| window == b"ANMF").unwrap() + 8;
     bytes[frame..frame + 6].copy_from_slice(&[1, 0, 0, 2, 0, 0]);
