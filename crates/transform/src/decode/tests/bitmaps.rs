@@ -51,6 +51,22 @@ fn bitmaps_of_few_colours_run_lengths_and_top_down() {
         assert_eq!(found.size(), (4, 2));
         assert_eq!(found.samples(), expected, "{height} {bits} {compression}");
     }
+    // Lines that end one by one, the last one too, and what is behind them.
+    let lines = [3, 2, 1, 3, 0, 0, 2, 0, 2, 1, 0, 0];
+    for (below, is_refused) in [
+        (&[0_u8, 1][..], false),
+        (&[0, 0, 0, 1], false),
+        (&[2, 1, 0, 1], true),
+        (&[0, 2, 0, 1, 0, 3, 1, 1, 1, 0, 0, 1], true),
+    ] {
+        let bytes = header(2, 8, 1, &[&lines, below].concat());
+        if is_refused {
+            let detail = refused(&task(ImageFormat::Bmp), &bytes).detail;
+            assert_eq!(detail.as_str(), "a bitmap whose runs go on below its last line");
+        } else {
+            assert_eq!(shown(&task(ImageFormat::Bmp), &bytes).samples(), expected, "{below:?}");
+        }
+    }
 }
 
 /// An icon with these images.
