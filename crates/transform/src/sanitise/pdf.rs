@@ -114,6 +114,10 @@ impl Source {
             if !seen.insert(id) {
                 continue;
             }
+            // What does not come through anywhere would leave a hole.
+            if !self.admits_dictionary(node)? {
+                return Err(unparsable("its page tree is broken"));
+            }
             match node.get(b"Kids").ok().map(|kids| self.resolve(kids)).transpose()? {
                 Some(Object::Array(kids)) => waiting.extend(kids),
                 Some(_) => return Err(unparsable("its page tree is broken")),

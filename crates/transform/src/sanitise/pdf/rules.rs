@@ -197,7 +197,7 @@ impl Source {
         })
     }
 
-    fn admits_dictionary(&self, dict: &Dictionary) -> Result<bool, Failure> {
+    pub(super) fn admits_dictionary(&self, dict: &Dictionary) -> Result<bool, Failure> {
         let is_signature = dict.has(b"ByteRange");
         let kind = self.name(dict, b"Type")?;
         let acts = match self.name(dict, b"S")? {

@@ -202,6 +202,18 @@ fn what_is_not_whole_is_refused() {
     }
     assert_eq!(refused(&file(&[b"<</Type/Catalog/Pages 2 0 R>>", b"<</Kids[]>>"])).code, RefusalCode::Unparsable);
     assert_eq!(refused(&file(&[b"<</Type/Catalog/Pages 2 0 R>>", b"<</Kids[9 0 R]>>"])).code, RefusalCode::Unparsable);
+    // A page, or all of them, that does not come through for what it is.
+    for kind in ["Filespec", "Annot", "Sig"] {
+        let page = format!("<</Type/{kind}>>");
+        let alone = file(&[b"<</Type/Catalog/Pages 2 0 R>>", page.as_bytes()]);
+        let among =
+            file(&[b"<</Type/Catalog/Pages 2 0 R>>", b"<</Kids[3 0 R 4 0 R]>>", b"<</Type/Page>>", page.as_bytes()]);
+        for broken in [alone, among] {
+            let refusal = refused(&broken);
+            assert_eq!(refusal.code, RefusalCode::Unparsable);
+            assert!(refusal.detail.as_str().contains("page tree"), "{refusal:?}");
+        }
+    }
 }
 
 #[test]
