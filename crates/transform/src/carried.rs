@@ -22,53 +22,72 @@ const NEEDLES: &[&[u8]] = &[
     b"eicar-standard-antivirus-test-file",
 ];
 
-/// The half of [`BITS`] that is about first bytes.
-const FIRSTS: u16 = 0xff;
+/// Bytes that are looked at together, in vectors, for a pair that a needle begins with.
+const BLOCK: usize = 64;
 
-/// For every byte, in the low half, which needles' first it is in either case, and in the high half, which ones' second. A
-/// bit stands for all needles with the same first byte.
-static BITS: [u16; 256] = bits();
+/// The first two bytes of every needle, once, with the bit set that parts small letters from capital ones. Other bytes that
+/// differ in that bit alone are taken for the same, and the needle tells them apart.
+const PAIRS: ([(u8, u8); NEEDLES.len()], usize) = pairs();
 
-const fn bits() -> [u16; 256] {
-    let mut bits = [0_u16; 256];
-    let (mut firsts, mut needle) = (0, 0);
+const SMALL: u8 = 0x20;
+
+const fn pairs() -> ([(u8, u8); NEEDLES.len()], usize) {
+    let mut pairs = [(0, 0); NEEDLES.len()];
+    let (mut count, mut needle) = (0, 0);
     while needle < NEEDLES.len() {
-        let (first, second) = (NEEDLES[needle][0], NEEDLES[needle][1]);
-        if bits[first as usize] & FIRSTS == 0 {
-            assert!(firsts < 8, "a bit for each first byte");
-            bits[first as usize] |= 1 << firsts;
-            bits[first.to_ascii_uppercase() as usize] |= 1 << firsts;
-            firsts += 1;
+        let pair = (NEEDLES[needle][0] | SMALL, NEEDLES[needle][1] | SMALL);
+        let mut known = 0;
+        while known < count && (pairs[known].0 != pair.0 || pairs[known].1 != pair.1) {
+            known += 1;
         }
-        let group = (bits[first as usize] & FIRSTS) << 8;
-        bits[second as usize] |= group;
-        bits[second.to_ascii_uppercase() as usize] |= group;
+        if known == count {
+            pairs[count] = pair;
+            count += 1;
+        }
         needle += 1;
     }
-    bits
+    (pairs, count)
 }
 
 /// The first beginning of active content in an encoded image, if there is one.
 pub(crate) fn active_content(encoded: &[u8]) -> Option<&'static str> {
-    let mut before = 0;
-    for (at, &byte) in encoded.iter().enumerate() {
-        let bits = BITS[usize::from(byte)];
-        if before & bits >> 8 != 0 {
-            let rest = &encoded[at - 1..];
-            let is_here =
-                |needle: &&&[u8]| rest.get(..needle.len()).is_some_and(|window| window.eq_ignore_ascii_case(needle));
-            if let Some(needle) = NEEDLES.iter().find(is_here) {
-                return Some(std::str::from_utf8(needle).unwrap_or("an executable"));
+    let mut at = 0;
+    while let Some(block) = encoded.get(at..).and_then(<[u8]>::first_chunk::<{ BLOCK + 1 }>) {
+        let begins = beginnings(block);
+        if begins != [0; BLOCK] {
+            let mut places = (0..BLOCK).filter(|&place| begins[place] != 0);
+            if let Some(needle) = places.find_map(|place| needle_at(encoded, at + place)) {
+                return Some(needle);
             }
         }
-        before = bits & FIRSTS;
+        at += BLOCK;
     }
-    None
+    (at..encoded.len()).find_map(|at| needle_at(encoded, at))
+}
+
+/// Where in the block a needle may begin: what is there is not 0. No branch and no table, so that the compiler makes
+/// vectors of it.
+fn beginnings(block: &[u8; BLOCK + 1]) -> [u8; BLOCK] {
+    let small = block.map(|byte| byte | SMALL);
+    let mut found = [0; BLOCK];
+    for &(first, second) in &PAIRS.0[..PAIRS.1] {
+        for (at, found) in found.iter_mut().enumerate() {
+            *found |= u8::from(small[at] == first) & u8::from(small[at + 1] == second);
+        }
+    }
+    found
+}
+
+fn needle_at(encoded: &[u8], at: usize) -> Option<&'static str> {
+    let rest = &encoded[at..];
+    let is_here = |needle: &&&[u8]| rest.get(..needle.len()).is_some_and(|window| window.eq_ignore_ascii_case(needle));
+    let needle = NEEDLES.iter().find(is_here)?;
+    Some(std::str::from_utf8(needle).unwrap_or("an executable"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NEEDLES, active_content};
+    use super::{BLOCK, NEEDLES, active_content};
 
     #[test]
     fn finds_active_content_in_any_case_and_nothing_else() {
@@ -77,7 +96,9 @@ mod tests {
         assert_eq!(active_content(b"PK\x03\x04\x14\x00"), Some("pk\u{3}\u{4}\u{14}"));
         assert_eq!(active_content(&[0x3c; 4096]), None);
         for needle in NEEDLES {
-            for (text, at) in [(needle.to_vec(), 0), (needle.to_ascii_uppercase(), 1), (needle.to_vec(), 77)] {
+            for (text, at) in
+                (0..2 * BLOCK + 2).flat_map(|at| [(needle.to_vec(), at), (needle.to_ascii_uppercase(), at)])
+            {
                 let file = [vec![b'<'; at], text.clone(), vec![0; 3]].concat();
                 assert!(active_content(&file).is_some(), "{} at {at}", needle.escape_ascii());
                 assert_eq!(active_content(&file[..at + text.len() - 1]), None, "{} cut", needle.escape_ascii());
