@@ -1,7 +1,8 @@
 //! Images through the jail beside libvips and Pillow, on the same files in the same run: CPU time, time by the clock
 //! and bytes out; and what the jail costs where there is little else to do.
 //!
-//! CPU time of the jail is that of its processes, set-up and all (`getrusage`, children that were waited for).
+//! CPU time of the jail is that of its processes, set-up and all (`getrusage`, children that were waited for), once up to
+//! the end of the process that encodes and once with the one that verifies.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot measure has nothing else to say")]
 #![expect(unsafe_code, reason = "getrusage has no safe wrapper among the dependencies")]
@@ -11,7 +12,7 @@ use std::{
     mem::MaybeUninit,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use lazaret_core::{
     ImageLimits, ImageOutput, Sha256Digest, Spooled,
     ports::{TransformOutcome, TransformRequest, Transformer, Treatment},
 };
-use lazaret_sandbox::{Jail, JailSettings};
+use lazaret_sandbox::{Jail, JailSettings, wire::MAX_FOLLOWING_BYTES};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
@@ -69,28 +70,26 @@ async fn run(rounds: usize) {
     // The one that is shipped, linked statically.
     let program =
         std::env::var_os("LAZARET_TEST_JAIL").unwrap_or_else(|| env!("CARGO_BIN_EXE_lazaret-transform").into());
-    let verified = jail(program.as_ref());
-    let unverified = jail(&workbench());
+    let shipped = Bench::new(program.as_ref());
+    let workbench = Bench::new(&workbench());
     println!("medians of {rounds}, each way in turn; ratios to libvips in one thread\n");
     println!("{:<21} {:<26} {:>9} {:>9} {:>11} {:>7} {:>7}", "", "", "CPU ms", "wall ms", "bytes", "CPU", "bytes");
     for image in images.iter().filter(|image| image.name != LITTLE) {
-        compare(image, rounds, &mut rivals, &verified, &unverified).await;
+        compare(image, rounds, &mut rivals, &shipped).await;
     }
     let little = images.iter().find(|image| image.name == LITTLE).unwrap();
-    overhead(&std::fs::read(&little.path).unwrap(), &verified, &unverified).await;
+    overhead(&std::fs::read(&little.path).unwrap(), &shipped, &workbench).await;
 }
 
-async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, verified: &Jail, unverified: &Jail) {
+async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, shipped: &Bench) {
     let input = std::fs::read(&image.path).unwrap();
     let mut costs: [Vec<Cost>; 4] = Default::default();
     // The first round warms caches up and does not count.
     for round in 0..=rounds {
-        let found = [
-            in_jail(unverified, &image.kind, &input).await,
-            in_jail(verified, &image.kind, &input).await,
-            rivals.run("libvips", image),
-            rivals.run("Pillow", image),
-        ];
+        let [encoded, verified] = shipped.run(&image.kind, &input).await;
+        // The end of a process that has little to hand over is told after the next one's.
+        assert!(encoded.bytes > MAX_FOLLOWING_BYTES as u64, "{} becomes too short to be measured", image.name);
+        let found = [encoded, verified, rivals.run("libvips", image), rivals.run("Pillow", image)];
         if round > 0 {
             costs.iter_mut().zip(found).for_each(|(costs, cost)| costs.push(cost));
         }
@@ -112,17 +111,18 @@ async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, verified: &J
 }
 
 /// A small image through three fresh processes from the reserve, and the same three tasks without end in one.
-async fn overhead(input: &[u8], verified: &Jail, workbench: &Jail) {
+async fn overhead(input: &[u8], shipped: &Bench, workbench: &Bench) {
     let mut jailed = Vec::new();
     for _ in 0..AGAIN {
-        jailed.push(in_jail(verified, "png", input).await.wall_ms);
+        let [_, verified] = shipped.run("png", input).await;
+        jailed.push(verified.wall_ms);
         sleep(PAUSE).await;
     }
     let mut bare = Vec::new();
     for _ in 0..7 {
-        let many = in_jail(workbench, "png", &[b"AGAIN", &AGAIN.to_le_bytes()[..], input].concat()).await.wall_ms;
-        let none = in_jail(workbench, "png", &[b"AGAIN", &[0; 4][..], input].concat()).await.wall_ms;
-        bare.push((many - none) / f64::from(AGAIN));
+        let [_, many] = workbench.run("png", &[b"AGAIN", &AGAIN.to_le_bytes()[..], input].concat()).await;
+        let [_, none] = workbench.run("png", &[b"AGAIN", &[0; 4][..], input].concat()).await;
+        bare.push((many.wall_ms - none.wall_ms) / f64::from(AGAIN));
     }
     let (jailed, bare) = (median(jailed), median(bare));
     println!(
@@ -150,35 +150,54 @@ fn workbench() -> PathBuf {
     program
 }
 
-fn jail(program: &Path) -> Jail {
-    let settings = JailSettings {
-        program: program.to_owned(),
-        memory_bytes: 512 << 20,
-        cpu_time: Duration::from_secs(20),
-        wall_time: Duration::from_mins(1),
-        max_input_bytes: 64 << 20,
-        max_picture_bytes: 512 << 20,
-        max_output_bytes: 64 << 20,
-        concurrency: 1,
-        reserve: 2,
-    };
-    Jail::new(settings, Arc::new(|_| {})).unwrap()
+/// A jail, and when its children ended.
+struct Bench {
+    jail: Jail,
+    ends: Arc<Mutex<Vec<(Instant, Duration)>>>,
 }
 
-async fn in_jail(jail: &Jail, kind: &str, input: &[u8]) -> Cost {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(input).unwrap();
-    let spooled = Spooled::new(file, input.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
-    let request = TransformRequest {
-        media_type: format!("image/{kind}").parse().unwrap(),
-        limits: ImageLimits::default(),
-        treatment: Treatment::ReEncode(ImageOutput::default()),
-    };
-    let (cpu, started) = (children_cpu(), Instant::now());
-    let outcome = jail.transform(&spooled, &request).await.unwrap();
-    let (wall, cpu) = (started.elapsed(), children_cpu().saturating_sub(cpu));
-    let TransformOutcome::Done(done) = outcome else { panic!("{kind}: {outcome:?}") };
-    Cost { cpu_ms: cpu.as_secs_f64() * 1000.0, wall_ms: wall.as_secs_f64() * 1000.0, bytes: done.object.len }
+impl Bench {
+    fn new(program: &Path) -> Self {
+        let settings = JailSettings {
+            program: program.to_owned(),
+            memory_bytes: 512 << 20,
+            cpu_time: Duration::from_secs(20),
+            wall_time: Duration::from_mins(1),
+            max_input_bytes: 64 << 20,
+            max_picture_bytes: 512 << 20,
+            max_output_bytes: 64 << 20,
+            concurrency: 1,
+            reserve: 2,
+        };
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&ends);
+        let observer = move |_| told.lock().unwrap().push((Instant::now(), children_cpu()));
+        Self { jail: Jail::new(settings, Arc::new(observer)).unwrap(), ends }
+    }
+
+    /// What an image costs up to its encoder's end, and in all.
+    async fn run(&self, kind: &str, input: &[u8]) -> [Cost; 2] {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input).unwrap();
+        let spooled = Spooled::new(file, input.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
+        let request = TransformRequest {
+            media_type: format!("image/{kind}").parse().unwrap(),
+            limits: ImageLimits::default(),
+            treatment: Treatment::ReEncode(ImageOutput::default()),
+        };
+        self.ends.lock().unwrap().clear();
+        let (before, started) = (children_cpu(), Instant::now());
+        let outcome = self.jail.transform(&spooled, &request).await.unwrap();
+        let over = (Instant::now(), children_cpu());
+        let TransformOutcome::Done(done) = outcome else { panic!("{kind}: {outcome:?}") };
+        let ends = self.ends.lock().unwrap();
+        let [_, encoded, _] = ends[..] else { panic!("{} processes have ended", ends.len()) };
+        [encoded, over].map(|(at, cpu)| Cost {
+            cpu_ms: cpu.saturating_sub(before).as_secs_f64() * 1000.0,
+            wall_ms: at.duration_since(started).as_secs_f64() * 1000.0,
+            bytes: done.object.len,
+        })
+    }
 }
 
 /// CPU time of all children so far that have ended.

@@ -1,6 +1,5 @@
-//! The program for the jail as the bench wants it: it takes every file for verified, so that what verification costs
-//! can be seen, and does all three tasks over and over in one process when it is told to, so that what processes cost
-//! can be seen.
+//! The program for the jail as the bench wants it: it does all three tasks over and over in one process when it is told to,
+//! so that what processes cost can be seen.
 
 use lazaret_sandbox::{
     Answer, Confined, Done, JailedAllocator, Job, Task,
@@ -20,12 +19,11 @@ fn main() {
 
 fn work(confined: &Confined, job: Job<'_>) -> Answer {
     match job.task {
-        Task::Verify(_) => Ok(Done::Verified),
         Task::Decode(task) => match job.input.strip_prefix(AGAIN).and_then(<[u8]>::split_first_chunk::<4>) {
             Some((times, image)) => again(confined, &task, u32::from_le_bytes(*times), image, job.output),
             None => transform(confined, job),
         },
-        Task::Encode(_) | Task::Sanitise(_) => transform(confined, job),
+        Task::Encode(_) | Task::Sanitise(_) | Task::Verify(_) => transform(confined, job),
     }
 }
 
