@@ -4,12 +4,22 @@
 //! says so of that probe only.
 //!
 //! A word is `PLACE:DEED`. The process in that place, `decode`, `encode` or `verify`, does the deed; the others do what
-//! honest ones would and hand the word on. Without a place it is the first one's.
+//! honest ones would and hand the word on. Without a place it is the first one's. Spaces behind a word make it longer and
+//! nothing else, and a comma stands between two words of which each is a place's own. A deed that begins with `early-` is
+//! done once the process has answered; with `late-write` it then spoils all that it has put out and ends well.
 
 #![expect(unsafe_code, reason = "misbehaving takes unsafe code")]
 
 use std::{
-    collections::BTreeMap, env, fs::File, hint::black_box, io, io::Write, path::Path, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    env,
+    fs::File,
+    hint::black_box,
+    io,
+    io::Write,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use lazaret_core::{
@@ -20,12 +30,15 @@ use lazaret_sandbox::{
     Answer, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
     format::{Artefact, ArtefactFormat, Decoded, Encoded, List},
     picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter},
-    wire::{MESSAGE_BYTES, Text, ToChild, ToHost},
+    wire::{Input, MESSAGE_BYTES, Text, ToChild, ToHost},
 };
 use memmap2::{MmapMut, MmapOptions};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
+
+/// Width of the picture of a long word.
+const LONG_WIDTH: usize = 1024;
 
 #[global_allocator]
 static ALLOCATOR: JailedAllocator = JailedAllocator;
@@ -70,8 +83,16 @@ fn pretend(survived: &str) -> ! {
     let say = |message: ToHost| rustix::io::write(io::stderr(), &message.encode()).expect("a host that listens");
     say(ToHost::Ready);
     match hear() {
-        ToChild::Work(task) => {
-            let input = &input[..usize::try_from(task.input_bytes()).expect("a length")];
+        ToChild::Work(task, place) => {
+            let len = usize::try_from(task.input_bytes()).expect("a length");
+            let mut followed = vec![0; len];
+            let input = match place {
+                Input::Mapped => &input[..len],
+                Input::Follows => {
+                    rustix::io::read(io::stderr(), &mut followed).expect("an input");
+                    &followed
+                }
+            };
             say(ToHost::Done(obey(Job { task, input, output: &mut output }).expect("an honest job")));
         }
         ToChild::Probe(probe) if probe.name() == survived => drop(say(ToHost::Survived { probe, errno: 0 })),
@@ -93,7 +114,7 @@ fn end_by(signal: i32) {
 fn obey(job: Job<'_>) -> Answer {
     let Job { task, input, output } = job;
     match task {
-        // The self-test's bitmap of one pixel.
+        // The self-test's bitmaps.
         Task::Decode(_) if input.starts_with(b"BM") => decode(b"x", output),
         Task::Decode(_) => decode(input, output),
         Task::Encode(task) => {
@@ -110,7 +131,7 @@ fn obey(job: Job<'_>) -> Answer {
             let word = &input[..usize::try_from(first.len).expect("a length")];
             match deed("verify", word) {
                 Some("another") => Ok(Done::Decoded(Decoded { len: 1 })),
-                Some(deed) => misbehave(deed, word).map(|()| Done::Verified),
+                Some(deed) => misbehave(deed, word).and_then(|()| answer(deed, &Done::Verified, &mut [])),
                 None => Ok(Done::Verified),
             }
         }
@@ -119,27 +140,32 @@ fn obey(job: Job<'_>) -> Answer {
 
 /// What the process in this place is to do, if anything.
 fn deed<'a>(place: &str, word: &'a [u8]) -> Option<&'a str> {
-    let word = std::str::from_utf8(word).unwrap_or_default();
-    match word.split_once(':') {
+    let word = std::str::from_utf8(word).unwrap_or_default().trim_end();
+    word.split(',').find_map(|word| match word.split_once(':') {
         Some((of, deed)) => (of == place).then_some(deed),
         None => (place == "decode").then_some(word),
-    }
+    })
 }
 
-/// A picture one pixel high whose greys are the word.
+/// A picture whose greys are the word, one pixel high or, of a long one, [`LONG_WIDTH`] pixels wide.
 fn decode(word: &[u8], output: &mut [u8]) -> Answer {
     let deed = deed("decode", word).unwrap_or_default();
     if deed == "another" {
         return Ok(Done::Verified);
     }
     misbehave(deed, word)?;
-    let width = u32::try_from(word.len()).expect("a short word");
+    let (width, rows) = (word.len().min(LONG_WIDTH), word.len().div_ceil(LONG_WIDTH));
+    let (width, rows) = (u32::try_from(width).expect("few"), u32::try_from(rows).expect("few"));
     let animated = deed == "animation";
     let (side, frames) = if animated { (7_000, 5) } else { (width, 1) };
-    let height = if animated { side } else { 1 };
+    let height = if animated { side } else { rows };
     let canvas = Canvas { width: side, height, animated, plays: 0, gamut: Gamut::Srgb };
-    let frame =
-        Frame { dispose: Dispose::Keep, blend: Blend::Source, delay: (1, 10), ..Frame::still(width, 1, Layout::Grey) };
+    let frame = Frame {
+        dispose: Dispose::Keep,
+        blend: Blend::Source,
+        delay: (1, 10),
+        ..Frame::still(width, rows, Layout::Grey)
+    };
     let mut writer = PictureWriter::begin(output, &canvas, frames).expect("room");
     for _ in 0..frames {
         writer.frame(&frame).expect("room").copy_from_slice(word);
@@ -183,7 +209,7 @@ fn decode(word: &[u8], output: &mut [u8]) -> Answer {
     for (at, bytes) in patches {
         output[*at..*at + bytes.len()].copy_from_slice(bytes);
     }
-    Ok(Done::Decoded(Decoded { len }))
+    answer(deed, &Done::Decoded(Decoded { len }), output)
 }
 
 /// What a file shows; nothing of a document.
@@ -245,7 +271,24 @@ fn encode(
         _ => {}
     }
     let artefacts = List::of(artefacts).expect("few files");
-    Ok(Done::Encoded(Encoded { artefacts, thumbhash: List::of(thumbhash).expect("few bytes") }))
+    answer(deed, &Done::Encoded(Encoded { artefacts, thumbhash: List::of(thumbhash).expect("few bytes") }), output)
+}
+
+/// The answer, twice where there is something to be done in between.
+fn answer(deed: &str, done: &Done, output: &mut [u8]) -> Answer {
+    if deed == "late-write" {
+        say(&ToHost::Done(*done).encode());
+        // Not before the host has copied it.
+        spin(Duration::from_millis(20));
+        output.fill(b'X');
+        // SAFETY: `_exit` has no preconditions.
+        unsafe { libc::_exit(0) }
+    }
+    if let Some(deed) = deed.strip_prefix("early-") {
+        say(&ToHost::Done(*done).encode());
+        misbehave(deed, &[])?;
+    }
+    Ok(*done)
 }
 
 /// What any of them can do.
@@ -285,7 +328,7 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         }
         "survived" => say(&ToHost::Survived { probe: Probe::Fork, errno: 0 }.encode()),
         "noise" => say(&[0xff; MESSAGE_BYTES]),
-        "short" => say(b"LZJ2"),
+        "short" => say(b"LZJ3"),
         "oversized" => say(&[0; MESSAGE_BYTES * 2]),
         "fill" => fill(),
         // SAFETY: `_exit` has no preconditions.
@@ -308,6 +351,13 @@ fn fill() {
     let heap = black_box(vec![1_u8; 7 << 20]);
     hang();
     drop(heap);
+}
+
+fn spin(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        black_box(0);
+    }
 }
 
 /// Waits for a message that never comes: no CPU time passes.

@@ -3,6 +3,7 @@
 mod attend;
 mod check;
 mod exits;
+mod handed;
 mod job;
 mod line;
 mod memfd;

@@ -10,7 +10,7 @@ mod probes;
 mod process;
 mod syscalls;
 
-use std::{io, marker::PhantomData};
+use std::{borrow::Cow, io, marker::PhantomData};
 
 use rustix::net::sockopt::socket_type;
 
@@ -19,7 +19,7 @@ use self::{limits::MappedBytes, line::wire, maps::Maps, process::exit};
 use crate::{
     format::Refusal,
     layer::Layer,
-    wire::{self, Done, Frame, SetUp, Task, Text, ToChild, ToHost},
+    wire::{self, Done, Frame, Input, MAX_FOLLOWING_BYTES, SetUp, Task, Text, ToChild, ToHost},
 };
 
 /// Exit code of a child that answered, whatever the answer.
@@ -95,7 +95,7 @@ pub fn run(work: fn(&Confined, Job<'_>) -> Answer) -> ! {
     let set_up = match hear() {
         Some(ToChild::SetUp(set_up)) => set_up,
         Some(ToChild::Launch(order)) => launch::launch(&order),
-        Some(ToChild::Work(_) | ToChild::Probe(_)) | None => exit(EXIT_WIRE),
+        Some(ToChild::Work(..) | ToChild::Probe(_)) | None => exit(EXIT_WIRE),
     };
     match enter(&set_up) {
         Ok((confined, maps)) => serve(&confined, maps, work),
@@ -134,9 +134,9 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
 
 fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
     let answer = match say(&ToHost::Ready).ok().and_then(|()| hear()) {
-        Some(ToChild::Work(task)) => {
-            let Some((input, output)) = maps.split(task.input_bytes()) else { exit(EXIT_WIRE) };
-            match work(confined, Job { task, input, output }) {
+        Some(ToChild::Work(task, place)) => {
+            let Some((input, output)) = take(&mut maps, task.input_bytes(), place) else { exit(EXIT_WIRE) };
+            match work(confined, Job { task, input: &input, output }) {
                 Ok(done) => ToHost::Done(done),
                 Err(refusal) => ToHost::Refused(refusal),
             }
@@ -145,6 +145,27 @@ fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> An
         Some(ToChild::SetUp(_) | ToChild::Launch(_)) | None => exit(EXIT_WIRE),
     };
     exit(if say(&answer).is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
+}
+
+/// The input of a task, and the room for its output. None: the input is not as long as was told.
+fn take(maps: &mut Maps, len: u64, place: Input) -> Option<(Cow<'_, [u8]>, &mut [u8])> {
+    match place {
+        Input::Mapped => maps.split(len).map(|(input, output)| (Cow::Borrowed(input), output)),
+        Input::Follows => {
+            let input = hear_input(len)?;
+            Some((Cow::Owned(input), maps.output_alone()))
+        }
+    }
+}
+
+/// Waits for the input that follows a task.
+fn hear_input(len: u64) -> Option<Vec<u8>> {
+    let len = usize::try_from(len).ok().filter(|&len| len <= MAX_FOLLOWING_BYTES)?;
+    // One byte more, so that a longer one is seen to be longer.
+    let mut input = vec![0; len + 1];
+    let heard = rustix::io::retry_on_intr(|| rustix::io::read(wire(), &mut input)).ok()?;
+    input.truncate(heard);
+    (heard == len).then_some(input)
 }
 
 /// Sends one message. Plain `write`, because that is the only sending the filter allows.

@@ -2,17 +2,28 @@
 //! descriptor 2, and 0 once its jail is complete.
 //!
 //! Every message is [`MESSAGE_BYTES`] long: four bytes of magic, one of kind, then the fields, little-endian, then
-//! zeroes. What the child says is hostile from the moment it has read its input: decoding is total, text is cut and
-//! reduced to printable ASCII, and the host checks every number against what it allowed.
+//! zeroes. A short input can follow its task, in one message of just its bytes. What the child says is hostile from the
+//! moment it has read its input: decoding is total, text is cut and reduced to printable ASCII, and the host checks every
+//! number against what it allowed.
+
+mod codes;
+mod fields;
 
 use std::{fmt, fmt::Write as _};
 
 use thiserror::Error;
 
+use self::{
+    codes::{
+        animation_code, animation_from_code, bool_from_code, colour_code, colour_from_code, input_code,
+        input_from_code, output_from_code, pages_code, pages_from_code,
+    },
+    fields::{Reader, Writer},
+};
 use crate::{
     format::{
-        Animation, Artefact, ArtefactFormat, Colour, Decode, Decoded, DocumentFormat, Encode, Encoded, ImageFormat,
-        ImageLimits, List, MultiPage, OutputFormat, Refusal, RefusalCode, Sanitise, Verify,
+        ArtefactFormat, Decode, Decoded, DocumentFormat, Encode, Encoded, ImageFormat, Refusal, RefusalCode, Sanitise,
+        Verify,
     },
     layer::Layer,
     probe::Probe,
@@ -24,7 +35,10 @@ pub const MESSAGE_BYTES: usize = 512;
 /// Length of a program's words at most, in bytes, each with its NUL.
 pub const MAX_WORDS_BYTES: usize = 64 << 10;
 
-const MAGIC: [u8; 4] = *b"LZJ2";
+/// Length of an input at most, in bytes, that follows its task over the wire.
+pub const MAX_FOLLOWING_BYTES: usize = 64 << 10;
+
+const MAGIC: [u8; 4] = *b"LZJ3";
 const TEXT_BYTES: usize = 120;
 
 /// A message as it is on the wire.
@@ -153,6 +167,15 @@ impl Task {
     }
 }
 
+/// Where the input of a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// At the beginning of the child's map.
+    Mapped,
+    /// In the next message, [`MAX_FOLLOWING_BYTES`] at most.
+    Follows,
+}
+
 /// A task that was done.
 #[expect(clippy::large_enum_variant, reason = "a message is made where no allocator may be left")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,8 +194,8 @@ pub enum Done {
 pub enum ToChild {
     /// First: how to build the jail.
     SetUp(SetUp),
-    /// After `Ready`: the task.
-    Work(Task),
+    /// After `Ready`: the task, and where its input is.
+    Work(Task, Input),
     /// After `Ready`: an attempt that must fail.
     Probe(Probe),
     /// First, instead of `SetUp`: which jail to build, and to become a program in it.
@@ -234,8 +257,9 @@ impl ToChild {
                     .put(&launch.readable.to_le_bytes())
                     .frame
             }
-            Self::Work(Task::Decode(task)) => {
+            Self::Work(Task::Decode(task), input) => {
                 Writer::new(3)
+                    .u8(input_code(*input))
                     .u64(task.input_bytes)
                     .u8(task.format.code())
                     .limits(&task.limits)
@@ -245,9 +269,10 @@ impl ToChild {
                     .u32(task.draw_side)
                     .frame
             }
-            Self::Work(Task::Encode(task)) => {
+            Self::Work(Task::Encode(task), input) => {
                 let [r, g, b] = task.background;
                 let head = Writer::new(4)
+                    .u8(input_code(*input))
                     .u64(task.input_bytes)
                     .limits(&task.limits)
                     .u8(ArtefactFormat::from(task.format).code())
@@ -259,9 +284,12 @@ impl ToChild {
                     .u64(task.original_bytes);
                 head.list(&task.variants, Writer::u32).frame
             }
-            Self::Work(Task::Sanitise(task)) => Writer::new(5).u64(task.input_bytes).u8(task.format.code()).frame,
-            Self::Work(Task::Verify(task)) => {
-                Writer::new(6).u64(task.input_bytes).limits(&task.limits).list(&task.artefacts, Writer::artefact).frame
+            Self::Work(Task::Sanitise(task), input) => {
+                Writer::new(5).u8(input_code(*input)).u64(task.input_bytes).u8(task.format.code()).frame
+            }
+            Self::Work(Task::Verify(task), input) => {
+                let head = Writer::new(6).u8(input_code(*input)).u64(task.input_bytes).limits(&task.limits);
+                head.list(&task.artefacts, Writer::artefact).frame
             }
         }
     }
@@ -270,6 +298,10 @@ impl ToChild {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let (kind, mut fields) = Reader::new(bytes)?;
         let message = match kind {
+            3..=6 => {
+                let input = fields.code(input_from_code)?;
+                Self::Work(fields.task(kind)?, input)
+            }
             1 => Self::SetUp(SetUp {
                 host_pid: fields.u32(),
                 input_bytes: fields.u64(),
@@ -278,34 +310,6 @@ impl ToChild {
                 cpu_ms: fields.u64(),
             }),
             2 => Self::Probe(fields.code(Probe::from_code)?),
-            3 => Self::Work(Task::Decode(Decode {
-                input_bytes: fields.u64(),
-                format: fields.code(ImageFormat::from_code)?,
-                limits: fields.limits(),
-                animation: fields.code(animation_from_code)?,
-                pages: fields.code(pages_from_code)?,
-                colour: fields.code(colour_from_code)?,
-                draw_side: fields.u32(),
-            })),
-            4 => Self::Work(Task::Encode(Encode {
-                input_bytes: fields.u64(),
-                limits: fields.limits(),
-                format: fields.code(output_from_code)?,
-                quality: fields.u8(),
-                max_side: fields.u32(),
-                background: fields.take(),
-                original_bytes: fields.u64(),
-                variants: fields.list(|fields| Ok(fields.u32()))?,
-            })),
-            5 => Self::Work(Task::Sanitise(Sanitise {
-                input_bytes: fields.u64(),
-                format: fields.code(DocumentFormat::from_code)?,
-            })),
-            6 => Self::Work(Task::Verify(Verify {
-                input_bytes: fields.u64(),
-                limits: fields.limits(),
-                artefacts: fields.list(Reader::artefact)?,
-            })),
             7 => Self::Launch(Launch {
                 host_pid: fields.u32(),
                 memory_bytes: fields.u64(),
@@ -358,190 +362,37 @@ impl ToHost {
     }
 }
 
-const fn bool_from_code(code: u8) -> Option<bool> {
-    match code {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
-}
-
-const fn animation_code(animation: Animation) -> u8 {
-    match animation {
-        Animation::Keep => 0,
-        Animation::FirstFrame => 1,
-    }
-}
-
-fn animation_from_code(code: u8) -> Option<Animation> {
-    [Animation::Keep, Animation::FirstFrame].into_iter().find(|&animation| animation_code(animation) == code)
-}
-
-const fn pages_code(pages: MultiPage) -> u8 {
-    match pages {
-        MultiPage::Hold => 0,
-        MultiPage::First => 1,
-    }
-}
-
-fn pages_from_code(code: u8) -> Option<MultiPage> {
-    [MultiPage::Hold, MultiPage::First].into_iter().find(|&pages| pages_code(pages) == code)
-}
-
-const fn colour_code(colour: Colour) -> u8 {
-    match colour {
-        Colour::Srgb => 0,
-        Colour::Keep => 1,
-    }
-}
-
-fn colour_from_code(code: u8) -> Option<Colour> {
-    [Colour::Srgb, Colour::Keep].into_iter().find(|&colour| colour_code(colour) == code)
-}
-
-fn output_from_code(code: u8) -> Option<OutputFormat> {
-    [OutputFormat::Jpeg, OutputFormat::Png, OutputFormat::Gif, OutputFormat::WebP]
-        .into_iter()
-        .find(|&format| ArtefactFormat::from(format).code() == code)
-}
-
-/// Fills a frame from the front. The longest message, `Encoded` with every artefact, fits with room to spare.
-struct Writer {
-    frame: Frame,
-    at: usize,
-}
-
-impl Writer {
-    fn new(kind: u8) -> Self {
-        Self { frame: [0; MESSAGE_BYTES], at: 0 }.put(&MAGIC).put(&[kind])
-    }
-
-    fn put(mut self, bytes: &[u8]) -> Self {
-        self.frame[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
-        self
-    }
-
-    fn u8(self, value: u8) -> Self {
-        self.put(&[value])
-    }
-
-    fn u32(self, value: u32) -> Self {
-        self.put(&value.to_le_bytes())
-    }
-
-    fn u64(self, value: u64) -> Self {
-        self.put(&value.to_le_bytes())
-    }
-
-    fn limits(self, limits: &ImageLimits) -> Self {
-        self.u64(limits.max_pixels).u32(limits.max_side).u32(limits.max_frames).u64(limits.max_total_pixels)
-    }
-
-    fn artefact(self, artefact: Artefact) -> Self {
-        self.u64(artefact.offset)
-            .u64(artefact.len)
-            .u8(artefact.format.code())
-            .u32(artefact.width)
-            .u32(artefact.height)
-            .u32(artefact.frames)
-    }
-
-    fn list<T: Copy, const N: usize>(self, list: &List<T, N>, put: impl Fn(Self, T) -> Self) -> Self {
-        // The lists of this wire hold 25 values at most.
-        let counted = self.u8(u8::try_from(list.len()).unwrap_or(u8::MAX));
-        list.iter().fold(counted, put)
-    }
-
-    fn text(self, text: &Text) -> Self {
-        self.put(&[text.len]).put(text.as_str().as_bytes())
-    }
-}
-
-/// Reads a frame from the front.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Result<(u8, Self), WireError> {
-        if bytes.len() != MESSAGE_BYTES {
-            return Err(WireError::Length(bytes.len()));
-        }
-        let rest = bytes.strip_prefix(&MAGIC).ok_or(WireError::Magic)?;
-        Ok((rest[0], Self { rest: &rest[1..] }))
-    }
-
-    /// The next `N` bytes. The fixed fields of every kind fit into the frame whose length was checked.
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let mut out = [0; N];
-        let (head, rest) = self.rest.split_at(N);
-        out.copy_from_slice(head);
-        self.rest = rest;
-        out
-    }
-
-    fn u8(&mut self) -> u8 {
-        let [value] = self.take();
-        value
-    }
-
-    fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.take())
-    }
-
-    fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.take())
-    }
-
-    fn limits(&mut self) -> ImageLimits {
-        ImageLimits {
-            max_pixels: self.u64(),
-            max_side: self.u32(),
-            max_frames: self.u32(),
-            max_total_pixels: self.u64(),
-        }
-    }
-
-    fn artefact(&mut self) -> Result<Artefact, WireError> {
-        Ok(Artefact {
-            offset: self.u64(),
-            len: self.u64(),
-            format: self.code(ArtefactFormat::from_code)?,
-            width: self.u32(),
-            height: self.u32(),
-            frames: self.u32(),
+impl Reader<'_> {
+    /// The task of a message of this kind.
+    fn task(&mut self, kind: u8) -> Result<Task, WireError> {
+        Ok(match kind {
+            3 => Task::Decode(Decode {
+                input_bytes: self.u64(),
+                format: self.code(ImageFormat::from_code)?,
+                limits: self.limits(),
+                animation: self.code(animation_from_code)?,
+                pages: self.code(pages_from_code)?,
+                colour: self.code(colour_from_code)?,
+                draw_side: self.u32(),
+            }),
+            4 => Task::Encode(Encode {
+                input_bytes: self.u64(),
+                limits: self.limits(),
+                format: self.code(output_from_code)?,
+                quality: self.u8(),
+                max_side: self.u32(),
+                background: self.take(),
+                original_bytes: self.u64(),
+                variants: self.list(|fields| Ok(fields.u32()))?,
+            }),
+            5 => Task::Sanitise(Sanitise { input_bytes: self.u64(), format: self.code(DocumentFormat::from_code)? }),
+            6 => Task::Verify(Verify {
+                input_bytes: self.u64(),
+                limits: self.limits(),
+                artefacts: self.list(Reader::artefact)?,
+            }),
+            other => return Err(WireError::Code(other)),
         })
-    }
-
-    /// A list that has room for as many values as the other side says: a count past that is no message.
-    fn list<T: Copy, const N: usize>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, WireError>,
-    ) -> Result<List<T, N>, WireError> {
-        let count = self.u8();
-        let mut list = List::new();
-        for _ in 0..count {
-            list.push(item(self)?).map_err(|_| WireError::Code(count))?;
-        }
-        Ok(list)
-    }
-
-    fn code<T>(&mut self, decode: impl Fn(u8) -> Option<T>) -> Result<T, WireError> {
-        let code = self.u8();
-        decode(code).ok_or(WireError::Code(code))
-    }
-
-    /// Text from the other side: its length is clamped and every byte is made printable anew.
-    fn text(&mut self) -> Text {
-        let [len] = self.take();
-        let (head, rest) = self.rest.split_at(usize::from(len).min(TEXT_BYTES).min(self.rest.len()));
-        self.rest = rest;
-        Text::of(String::from_utf8_lossy(head))
-    }
-
-    fn end<T>(self, message: T) -> Result<T, WireError> {
-        if self.rest.iter().all(|&byte| byte == 0) { Ok(message) } else { Err(WireError::Trailing) }
     }
 }
 

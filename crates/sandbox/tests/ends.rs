@@ -4,6 +4,8 @@
 
 #[path = "support/cell.rs"]
 mod cell;
+#[path = "support/told.rs"]
+mod told;
 
 use std::{
     io::Read,
@@ -16,9 +18,12 @@ use lazaret_core::{
     HoldReason, RejectReason,
     ports::{Dimensions, TransformError, TransformOutcome, Transformer, Treatment},
 };
-use lazaret_sandbox::{ExitCause, JailSettings, Layer, Probe};
+use lazaret_sandbox::{ExitCause, JailSettings, Layer, Probe, wire::MAX_FOLLOWING_BYTES};
 
-use crate::cell::{Cell, misbehave, settings};
+use crate::{
+    cell::{Cell, long, misbehave, settings},
+    told::assert_ends,
+};
 
 const PLACES: [&str; 3] = ["decode", "encode", "verify"];
 
@@ -32,39 +37,43 @@ async fn stopped(deed: &str, cause: ExitCause, reason: HoldReason) -> Vec<String
 }
 
 async fn stopped_in(place: &str, before: usize, deed: &str, cause: ExitCause, reason: HoldReason) -> String {
-    let cell = Cell::new(settings(misbehave()));
     let word = format!("{place}:{deed}");
-    let outcome = cell.give(&word).await.unwrap();
     let mut ends = vec![ExitCause::Done; before];
     ends.push(cause);
-    assert_eq!(cell.ends(), ends, "{word}: {outcome:?}");
-    match outcome {
-        TransformOutcome::Held { reason: found, detail } => {
-            assert_eq!(found, reason, "{word}: {detail}");
-            detail
+    let mut details = Vec::new();
+    for given in [&word, &long(&word)] {
+        let cell = Cell::new(settings(misbehave()));
+        match cell.give(given).await.unwrap() {
+            TransformOutcome::Held { reason: found, detail } => {
+                assert_eq!(found, reason, "{word}: {detail}");
+                details.push(detail);
+            }
+            other => panic!("{word}: {other:?}"),
         }
-        other => panic!("{word}: {other:?}"),
+        assert_ends(&cell, &ends);
     }
+    details.swap_remove(0)
 }
 
 #[tokio::test]
 async fn a_good_job_is_done_and_its_files_are_sealed() {
-    let cell = Cell::new(settings(misbehave()));
-    let TransformOutcome::Done(done) = cell.give("done").await.unwrap() else { panic!("not done") };
-    assert_eq!(cell.ends(), [ExitCause::Done; 3]);
-    assert_eq!(done.thumbhash, Some(vec![1, 2, 3]));
-    let names: Vec<_> = done.variants.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["dot", "thumb"]);
-    let sizes = [(4, 1), (1, 1), (4, 1)];
-    let variants = done.variants.into_iter().map(|(_, artefact)| artefact);
-    for (mut artefact, (width, height)) in std::iter::once(done.object).chain(variants).zip(sizes) {
-        assert_eq!((artefact.len, artefact.media_type.as_str()), (4, "image/png"));
-        assert_eq!(artefact.image, Some(Dimensions { width, height, frames: 1 }));
-        let mut bytes = Vec::new();
-        artefact.file.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, b"done", "what the child wrote behind its files is gone");
-        assert!(artefact.file.write_at(b"x", 0).is_err());
-        assert!(artefact.file.set_len(2).is_err() && artefact.file.set_len(8).is_err());
+    for (word, sizes) in [("done".to_owned(), [(4, 1), (1, 1), (4, 1)]), (long("done"), [(1024, 96), (1, 1), (4, 4)])] {
+        let cell = Cell::new(settings(misbehave()));
+        let TransformOutcome::Done(done) = cell.give(&word).await.unwrap() else { panic!("not done") };
+        assert_eq!(cell.ends(), [ExitCause::Done; 3]);
+        assert_eq!(done.thumbhash, Some(vec![1, 2, 3]));
+        let names: Vec<_> = done.variants.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["dot", "thumb"]);
+        let variants = done.variants.into_iter().map(|(_, artefact)| artefact);
+        for (mut artefact, (width, height)) in std::iter::once(done.object).chain(variants).zip(sizes) {
+            assert_eq!((artefact.len, artefact.media_type.as_str()), (word.len() as u64, "image/png"));
+            assert_eq!(artefact.image, Some(Dimensions { width, height, frames: 1 }));
+            let mut bytes = Vec::new();
+            artefact.file.read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, word.as_bytes(), "what the child wrote behind its files is gone");
+            assert!(artefact.file.write_at(b"x", 0).is_err());
+            assert!(artefact.file.set_len(2).is_err() && artefact.file.set_len(1 << 20).is_err());
+        }
     }
 }
 
@@ -74,11 +83,13 @@ async fn sanitise(cell: &Cell, word: &str) -> Result<TransformOutcome, Transform
 
 #[tokio::test]
 async fn a_document_needs_no_decoder() {
-    let cell = Cell::new(settings(misbehave()));
-    let TransformOutcome::Done(done) = sanitise(&cell, "done").await.unwrap() else { panic!("not done") };
-    assert_eq!(cell.ends(), [ExitCause::Done; 2]);
-    assert_eq!((done.object.len, done.object.media_type.as_str()), (4, "application/pdf"));
-    assert!(done.object.image.is_none() && done.thumbhash.is_none() && done.variants.is_empty());
+    for word in ["done".to_owned(), long("done")] {
+        let cell = Cell::new(settings(misbehave()));
+        let TransformOutcome::Done(done) = sanitise(&cell, &word).await.unwrap() else { panic!("not done") };
+        assert_eq!(cell.ends(), [ExitCause::Done; 2]);
+        assert_eq!((done.object.len, done.object.media_type.as_str()), (word.len() as u64, "application/pdf"));
+        assert!(done.object.image.is_none() && done.thumbhash.is_none() && done.variants.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -100,7 +111,7 @@ async fn a_refusal_is_a_refusal() {
         assert_eq!((reason, detail.as_str()), (RejectReason::FrameLimit, "more than 3 frames"));
         let mut ends = vec![ExitCause::Done; before];
         ends.push(ExitCause::Refused);
-        assert_eq!(cell.ends(), ends);
+        assert_ends(&cell, &ends);
     }
 }
 
@@ -114,7 +125,8 @@ async fn what_a_person_must_look_at_is_held() {
         let cell = Cell::new(settings(misbehave()));
         let outcome = cell.give(word).await.unwrap();
         assert!(matches!(outcome, TransformOutcome::Held { reason, .. } if reason == wanted), "{word}: {outcome:?}");
-        assert_eq!(cell.ends().last(), Some(&ExitCause::Refused));
+        let before = usize::from(word.starts_with("encode"));
+        assert_ends(&cell, &[vec![ExitCause::Done; before], vec![ExitCause::Refused]].concat());
     }
 }
 
@@ -155,8 +167,103 @@ async fn time_ends_at_its_limit() {
             matches!(&outcome, TransformOutcome::Held { reason: HoldReason::TransformTimeout, detail } if detail.contains("1500 ms")),
             "{outcome:?}"
         );
-        assert_eq!((cell.ends().len(), cell.ends().last()), (before + 1, Some(&ExitCause::WallTime)));
+        let mut ends = vec![ExitCause::Done; before];
+        ends.push(ExitCause::WallTime);
+        assert_ends(&cell, &ends);
     }
+}
+
+/// A child whose answer is short may still be there while the next one works, of which nothing comes then.
+#[tokio::test]
+async fn an_answer_counts_only_with_a_good_end_behind_it() {
+    for (before, place) in PLACES.iter().enumerate() {
+        for (deed, cause, reason) in [
+            ("early-open", ExitCause::PolicyViolation, HoldReason::TransformKilled),
+            ("early-panic", ExitCause::Protocol, HoldReason::TransformKilled),
+            ("early-fault", ExitCause::Crash, HoldReason::TransformKilled),
+            ("early-code", ExitCause::Protocol, HoldReason::TransformKilled),
+            ("early-again", ExitCause::Protocol, HoldReason::TransformKilled),
+            ("early-noise", ExitCause::Protocol, HoldReason::TransformKilled),
+            ("early-spin", ExitCause::CpuTime, HoldReason::TransformTimeout),
+            ("early-hang", ExitCause::WallTime, HoldReason::TransformTimeout),
+        ] {
+            let word = format!("{place}:{deed}");
+            let next = match *place {
+                "decode" => Some(ExitCause::Cancelled),
+                "encode" => Some(ExitCause::Done),
+                _ => None,
+            };
+            for (word, next) in [(long(&word), None), (word, next)] {
+                let wall_time = Duration::from_millis(if deed == "early-hang" { 1500 } else { 20_000 });
+                let cell = Cell::new(JailSettings { wall_time, ..settings(misbehave()) });
+                let outcome = cell.give(&word).await.unwrap();
+                assert!(
+                    matches!(outcome, TransformOutcome::Held { reason: found, .. } if found == reason),
+                    "{}: {outcome:?}",
+                    word.trim_end()
+                );
+                let mut ends = vec![ExitCause::Done; before];
+                ends.push(cause);
+                ends.extend(next);
+                assert_ends(&cell, &ends);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_end_outranks_what_was_made_of_the_answer() {
+    let cell = Cell::new(settings(misbehave()));
+    let outcome = cell.give("decode:early-open,encode:refuse").await.unwrap();
+    assert!(matches!(outcome, TransformOutcome::Held { reason: HoldReason::TransformKilled, .. }), "{outcome:?}");
+    assert_ends(&cell, &[ExitCause::PolicyViolation, ExitCause::Refused]);
+}
+
+/// A child that has answered writes on while the next one works. Where it is not answered for some time, as on a busy
+/// machine, it spoils what it has announced.
+#[tokio::test]
+async fn what_is_written_behind_an_answer_goes_nowhere() {
+    for word in ["decode:late-write", "encode:late-write"] {
+        let cell = Cell::new(settings(misbehave()));
+        let mut published = 0;
+        for _ in 0..5 {
+            let outcome = cell.give(word).await.unwrap();
+            let TransformOutcome::Done(done) = outcome else { continue };
+            published += 1;
+            for mut artefact in done.variants.into_iter().map(|(_, artefact)| artefact).chain([done.object]) {
+                let mut bytes = Vec::new();
+                artefact.file.read_to_end(&mut bytes).unwrap();
+                assert_eq!(String::from_utf8_lossy(&bytes), word);
+            }
+        }
+        assert!(published > 0, "{word}: {:?}", cell.ends());
+    }
+}
+
+#[tokio::test]
+async fn inputs_around_the_longest_that_goes_by_the_wire_arrive_whole() {
+    for len in [MAX_FOLLOWING_BYTES - 1, MAX_FOLLOWING_BYTES, MAX_FOLLOWING_BYTES + 1] {
+        let cell = Cell::new(settings(misbehave()));
+        let word = format!("done{}", " ".repeat(len - 4));
+        let TransformOutcome::Done(mut done) = sanitise(&cell, &word).await.unwrap() else { panic!("{len}: not done") };
+        let mut bytes = String::new();
+        done.object.file.read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, word);
+    }
+}
+
+/// Then there is no room for the test's image that goes in memory, and no other of its length ever comes.
+#[tokio::test]
+async fn a_jail_for_small_files_passes_its_test() {
+    let small = JailSettings {
+        max_input_bytes: 8 << 10,
+        max_picture_bytes: 8 << 10,
+        max_output_bytes: 8 << 10,
+        ..settings(misbehave())
+    };
+    let cell = Cell::new(small);
+    cell.jail.self_test().await.unwrap();
+    assert_eq!(cell.ends(), [ExitCause::Done; 3]);
 }
 
 #[tokio::test]
@@ -334,7 +441,7 @@ async fn a_jail_that_one_attempt_gets_out_of_does_not_start() {
             }
             other => panic!("{}: {other:?}", probe.name()),
         }
-        assert_eq!(cell.ends(), [ExitCause::Done; 3], "only the good job before it is told");
+        assert_eq!(cell.ends(), [ExitCause::Done; 6], "only the good jobs before it are told");
     }
 }
 
@@ -345,7 +452,7 @@ async fn a_whole_jail_passes_its_test_and_says_what_it_is() {
     let report = jail.report();
     assert_eq!(report.layers, Layer::ALL);
     assert!(report.landlock_abi.is_some_and(|abi| abi > 0) && report.static_program.is_some(), "{report:?}");
-    assert_eq!(report.memory_bytes, (2 * (64 + 3)) << 20);
+    assert_eq!(report.memory_bytes, (2 * (2 * 64 + 3)) << 20);
     assert_eq!(Cell::new(settings("/etc/hostname".into())).jail.report().static_program, None);
 }
 
@@ -402,9 +509,9 @@ fn the_jail_holds_for_a_user_without_privileges() {
     for (word, says) in [
         ("done", "done\ndone\ndone\n"),
         ("open", "policy_violation\n"),
-        ("encode:memory", "done\nmemory\n"),
-        ("verify:refuse", "done\ndone\nunverified\n"),
-        ("self-test", "done\ndone\ndone\nOk(())\n"),
+        ("encode:memory", "memory\ndone\n"),
+        ("verify:refuse", "done\nunverified\ndone\n"),
+        ("self-test", "done\ndone\ndone\ndone\ndone\ndone\nOk(())\n"),
     ] {
         let mut command = if root { Command::new("setpriv") } else { Command::new(&program) };
         if root {

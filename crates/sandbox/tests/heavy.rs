@@ -20,7 +20,7 @@ use lazaret_sandbox::{ExitCause, JailSettings};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    cell::{Cell, misbehave, settings},
+    cell::{Cell, long, misbehave, settings},
     processes::{children_of, eventually},
 };
 
@@ -28,7 +28,7 @@ const JOBS: usize = 10_000;
 const AT_ONCE: usize = 4;
 
 /// How a job can end, each in every place where it can.
-const DEEDS: [&str; 16] = [
+const DEEDS: [&str; 18] = [
     "done",
     "refuse",
     "panic",
@@ -44,6 +44,8 @@ const DEEDS: [&str; 16] = [
     "silent",
     "picture-offset",
     "files-gap",
+    "early-open",
+    "early-again",
     "done",
 ];
 
@@ -77,15 +79,16 @@ async fn job(cell: &Cell, number: usize) {
         return;
     }
     let deed = if number % 100 == 98 { "spin" } else { DEEDS[number / 3 % DEEDS.len()] };
-    drop(cell.give(&format!("{place}:{deed}")).await.unwrap());
+    let word = format!("{place}:{deed}");
+    drop(cell.give(&if number % 4 < 2 { word } else { long(&word) }).await.unwrap());
 }
 
-/// Blocking threads of the runtime come and go with their time: here they stay.
+/// Blocking threads of the runtime come and go with their time: here there is one, and it stays.
 #[test]
 fn heavy_ten_thousand_jobs_leave_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(2)
+        .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_mins(10))
         .enable_all()
         .build()
@@ -95,7 +98,7 @@ fn heavy_ten_thousand_jobs_leave_nothing() {
 
 async fn many_jobs() {
     let fast = JailSettings {
-        cpu_time: Duration::from_millis(20),
+        cpu_time: Duration::from_millis(60),
         concurrency: AT_ONCE,
         reserve: AT_ONCE,
         ..settings(misbehave())

@@ -1,6 +1,6 @@
 //! One child from its readiness to its end.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -19,7 +19,7 @@ use super::{
     prisoner::Prisoner,
     watch::watch,
 };
-use crate::wire::{MESSAGE_BYTES, ToChild, ToHost};
+use crate::wire::{Done, MESSAGE_BYTES, ToChild, ToHost};
 
 /// How long a child may take to build its jail, a millisecond's work, on a machine that has other things to do.
 pub(super) const SET_UP_TIME: Duration = Duration::from_secs(10);
@@ -32,12 +32,19 @@ pub(super) struct End {
     pub(super) detail: String,
     /// Its last word.
     pub(super) last: Option<ToHost>,
-    pub(super) gone: Gone,
 }
 
 /// Proof that a child is reaped, and that nobody writes any more what only it could write. Only its end makes one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gone(());
+
+/// What a child is told to do.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) message: ToChild,
+    /// The input, where it follows the message.
+    pub(super) input: Option<&'a [u8]>,
+}
 
 /// When a job is over, and what to say then.
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +63,16 @@ impl Deadline {
 /// cancelled where it had its task.
 pub(super) struct Attended<'a> {
     prisoner: Prisoner,
-    wire: AsyncFd<OwnedFd>,
+    wire: Arc<OwnedFd>,
+    /// Registered while a word is waited for, and given up with the answer: the child's hanging up would wake this task on a
+    /// processor that the next child can use.
+    watched: Option<AsyncFd<Arc<OwnedFd>>>,
     heard: Heard,
     /// None: nobody is to be told of its end. A probe's end is the self-test's own doing and would look like an attack.
     observer: Option<&'a ExitObserver>,
     /// It has a task, and its end is not told yet.
     at_work: bool,
+    ended_well: Option<Gone>,
 }
 
 impl Drop for Attended<'_> {
@@ -73,14 +84,20 @@ impl Drop for Attended<'_> {
 }
 
 impl<'a> Attended<'a> {
-    pub(super) fn new(seat: Seat, observer: Option<&'a ExitObserver>) -> Result<Self, JailError> {
-        let Seat { mut prisoner, wire } = seat;
-        let wire = watch(wire).map_err(lacking("descriptor"))?;
-        prisoner.watch().map_err(lacking("descriptor"))?;
-        Ok(Self { prisoner, wire, heard: Heard::default(), observer, at_work: false })
+    pub(super) fn new(seat: Seat, observer: Option<&'a ExitObserver>) -> Self {
+        let Seat { prisoner, wire } = seat;
+        Self {
+            prisoner,
+            wire: Arc::new(wire),
+            watched: None,
+            heard: Heard::default(),
+            observer,
+            at_work: false,
+            ended_well: None,
+        }
     }
 
-    /// Waits until the child has built its jail. `Err(Ok(end))`: it never did.
+    /// Waits until the child has built its jail. `Ok(Err(end))`: it never did.
     pub(super) async fn ready(&mut self) -> Result<Result<(), End>, JailError> {
         let deadline = Deadline::after(SET_UP_TIME);
         let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
@@ -93,21 +110,37 @@ impl<'a> Attended<'a> {
     }
 
     /// Tells a ready child what to do and waits for its end.
-    pub(super) async fn obey(&mut self, order: &ToChild, deadline: Deadline) -> Result<End, JailError> {
+    pub(super) async fn obey(&mut self, order: Order<'_>, deadline: Deadline) -> Result<End, JailError> {
+        match self.ask(order, deadline).await? {
+            Ok(_) => self.end(deadline).await,
+            Err(end) => Ok(end),
+        }
+    }
+
+    /// Tells a ready child what to do and waits until it says that this is done. Its end is still to come, and only a
+    /// good one makes that count. `Ok(Err(end))`: it came to its end otherwise.
+    pub(super) async fn ask(&mut self, order: Order<'_>, deadline: Deadline) -> Result<Result<Done, End>, JailError> {
         self.at_work = true;
-        // A child that died meanwhile is known by its exit.
-        if let Err(error) = tell(&self.wire, order) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a jailed child hung up before its task");
+        match tell(&self.wire, &order) {
+            // A child that died meanwhile is known by its exit.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(error) => return Err(lacking("word to a jailed child")(error)),
         }
-        loop {
-            let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
-                return self.kill(ExitCause::WallTime, overdue("did not end", deadline.limit)).await;
-            };
-            // Behind its last word comes its end, and one thing to wait for is sooner there than two.
-            if !heard.map_err(lacking("word from a jailed child"))? || self.heard.last.is_some() {
-                return self.end(deadline).await;
-            }
+        let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
+            let overdue = overdue("did not end", deadline.limit);
+            return self.kill(ExitCause::WallTime, overdue).await.map(Err);
+        };
+        let spoke = heard.map_err(lacking("word from a jailed child"))?;
+        self.watched = None;
+        match self.heard.last {
+            Some(ToHost::Done(done)) if spoke => Ok(Ok(done)),
+            _ => self.end(deadline).await.map(Err),
         }
+    }
+
+    /// Proof of its end, where that has come and was a good one.
+    pub(super) const fn ended_well(&self) -> Option<Gone> {
+        self.ended_well
     }
 
     /// Tells the observer of the child's end, once. A good end is told by whoever finds that it was good.
@@ -118,10 +151,25 @@ impl<'a> Attended<'a> {
         }
     }
 
+    /// What it did was found good, which counts once it has come to its end.
+    pub(super) fn found_good(&mut self) {
+        if self.ended_well.is_some() {
+            self.judged(ExitCause::Done);
+        }
+    }
+
     /// Hears one word. False: there is no more to be heard, because the child hung up, or because it lied, which nobody
     /// needs to hear the rest of.
     async fn hear(&mut self) -> io::Result<bool> {
-        let word = listen(&self.wire).await?;
+        let word = if let Some(word) = receive(&self.wire)? {
+            word
+        } else {
+            let watched = match self.watched.take() {
+                Some(watched) => watched,
+                None => watch(Arc::clone(&self.wire))?,
+            };
+            listen(self.watched.insert(watched)).await?
+        };
         Ok(self.understand(word))
     }
 
@@ -149,7 +197,7 @@ impl<'a> Attended<'a> {
 
     /// The end of a child that will not be heard any more. Before it is ready it has seen no input: whatever it does, such
     /// as its loader's complaint on the wire, says nothing about one.
-    async fn end(&mut self, deadline: Deadline) -> Result<End, JailError> {
+    pub(super) async fn end(&mut self, deadline: Deadline) -> Result<End, JailError> {
         let ready = self.heard.ready;
         let once_ready = |cause| if ready { cause } else { ExitCause::SetUp };
         if let Some(lie) = self.heard.lie.take() {
@@ -161,7 +209,7 @@ impl<'a> Attended<'a> {
         };
         let status = status.map_err(lacking("end of a jailed child"))?;
         // Nobody else has its end of the wire: what it said before it ended is all there.
-        while let Some(word) = receive(self.wire.get_ref()).map_err(lacking("word from a jailed child"))? {
+        while let Some(word) = receive(&self.wire).map_err(lacking("word from a jailed child"))? {
             if !self.understand(word) {
                 break;
             }
@@ -180,7 +228,8 @@ impl<'a> Attended<'a> {
         if !matches!(cause, ExitCause::Done | ExitCause::Refused) {
             self.judged(cause);
         }
-        End { cause, detail, last: self.heard.last.take(), gone: Gone(()) }
+        self.ended_well = (cause == ExitCause::Done).then_some(Gone(()));
+        End { cause, detail, last: self.heard.last.take() }
     }
 }
 
@@ -205,8 +254,8 @@ pub(super) enum Word {
     HungUp,
 }
 
-pub(super) async fn listen(wire: &AsyncFd<OwnedFd>) -> io::Result<Word> {
-    let received = |fd: &OwnedFd| receive(fd)?.ok_or_else(|| Errno::AGAIN.into());
+pub(super) async fn listen(wire: &AsyncFd<Arc<OwnedFd>>) -> io::Result<Word> {
+    let received = |fd: &Arc<OwnedFd>| receive(fd)?.ok_or_else(|| Errno::AGAIN.into());
     wire.async_io(Interest::READABLE, received).await
 }
 
@@ -230,11 +279,12 @@ fn receive(wire: &OwnedFd) -> io::Result<Option<Word>> {
     }
 }
 
-/// Sends one message. The socket's buffer holds far more than the two messages a child ever gets.
-fn tell(wire: &AsyncFd<OwnedFd>, message: &ToChild) -> io::Result<()> {
-    match send(wire.get_ref(), &message.encode(), SendFlags::NOSIGNAL) {
-        Ok(MESSAGE_BYTES) => Ok(()),
-        Ok(_) => Err(Errno::MSGSIZE.into()),
-        Err(error) => Err(error.into()),
+/// Sends a message, and the input that follows it. The socket has room for all that a child ever gets, and takes a
+/// message whole or not at all.
+fn tell(wire: &OwnedFd, order: &Order<'_>) -> Result<(), Errno> {
+    send(wire, &order.message.encode(), SendFlags::NOSIGNAL)?;
+    if let Some(input) = order.input {
+        send(wire, input, SendFlags::NOSIGNAL)?;
     }
+    Ok(())
 }

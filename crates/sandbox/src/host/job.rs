@@ -2,23 +2,23 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
-use lazaret_core::Spooled;
-use tokio::task::spawn_blocking;
+use lazaret_core::{ImageLimits, Spooled};
 
 use super::{
     ExitCause, Jail, JailError,
-    attend::{Attended, Deadline, End, Gone},
+    attend::{Attended, Deadline, End, Gone, Order},
     check::{self, Expected},
+    handed::Handed,
     lacking,
     line::{Line, Seat},
     memfd,
-    memory::{INLINE_BYTES, Memory, is_large},
+    memory::{Memory, blocking, is_large},
 };
 use crate::{
     format::{Artefact, Decode, Decoded, Encode, Encoded, Refusal, Sanitise, Verify},
     layer::Layer,
-    picture::{HEADER_BYTES, Table},
-    wire::{Done, Task, ToChild, ToHost},
+    picture::{HEADER_BYTES, PictureError, Table},
+    wire::{Done, Task, ToHost},
 };
 
 /// What is to be made of an input. The lengths in the tasks are filled in as they come to be known.
@@ -27,7 +27,7 @@ pub(super) enum Plan {
     /// Pixels, and files from them.
     Image { decode: Decode, encode: Encode },
     /// A document anew.
-    Document { sanitise: Sanitise, limits: lazaret_core::ImageLimits },
+    Document { sanitise: Sanitise, limits: ImageLimits },
 }
 
 /// How a job ended.
@@ -97,28 +97,34 @@ impl Jail {
     async fn image(&self, line: Line, input: &Spooled, decode: Decode, encode: Encode) -> Result<Ending, Stop> {
         let Line { input: bytes, picture, output, decoder, encoder, verifier } = line;
         let mut decoder = self.ready(decoder).await?;
-        fill(&bytes, input).await?;
+        let file = Handed::input(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
-        let decode = Decode { input_bytes: input.len(), ..decode };
-        let task = ToChild::Work(Task::Decode(decode));
+        let task = Task::Decode(Decode { input_bytes: input.len(), ..decode });
         // The next one's map must be there before the file behind it is cut.
-        let (done, encoder) = tokio::join!(self.step(&mut decoder, &task, deadline), self.ready(encoder));
-        let ((done, gone), mut encoder) = (done?, encoder?);
+        let (done, encoder) = tokio::join!(self.answer(&mut decoder, file.order(&task), deadline), self.ready(encoder));
+        let (done, mut encoder) = (done?, encoder?);
         let Done::Decoded(Decoded { len }) = done else { return Err(another(&mut decoder)) };
-        drop(bytes);
-
-        let limits = decode.limits;
-        let written = picture.clone();
-        let table = blocking("picture", is_large(&picture), move || read_table(&written, len, gone, &limits)).await?;
+        let capacity = picture.metadata().map_err(lacking("picture"))?.len();
+        if len < HEADER_BYTES as u64 || len > capacity {
+            let claim = format!("claims a picture of {len} bytes, {capacity} are possible");
+            return Err(judged_false(&mut decoder, claim));
+        }
+        let pixels = self.hand_over(&mut decoder, &picture, len, deadline).await?;
+        let table = read_table(&pixels, &picture, len, &decode.limits).await?;
         let table = table.map_err(|lie| judged_false(&mut decoder, lie))?;
-        decoder.judged(ExitCause::Done);
+        decoder.found_good();
 
         let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };
         let expected = Expected::files(&encode, &table);
-        let task = ToChild::Work(Task::Encode(encode));
-        let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
-        drop(picture);
-        self.finish((encoder, done?), verifier?, output, &expected, (limits, deadline)).await
+        let order = pixels.order(&Task::Encode(encode));
+        let (done, verifier) = tokio::join!(self.answer(&mut encoder, order, deadline), async {
+            drop((file, bytes));
+            self.ready(verifier).await
+        });
+        // A bad end outranks whatever was made of the answer before it.
+        self.end_well(&mut decoder, deadline).await?;
+        let over = (decoder, pixels, picture);
+        self.finish((encoder, done?), verifier?, (output, over), &expected, (decode.limits, deadline)).await
     }
 
     /// The decoder has nothing to do and is killed: nothing is sealed that somebody can write.
@@ -127,60 +133,70 @@ impl Jail {
         line: Line,
         input: &Spooled,
         sanitise: Sanitise,
-        limits: lazaret_core::ImageLimits,
+        limits: ImageLimits,
     ) -> Result<Ending, Stop> {
         let Line { input: _, picture: bytes, output, mut decoder, encoder, verifier } = line;
         decoder.prisoner.kill().await.map_err(lacking("end of a jailed child"))?;
         let mut encoder = self.ready(encoder).await?;
-        fill(&bytes, input).await?;
+        let file = Handed::input(&bytes, input).await?;
         let deadline = Deadline::after(self.settings.wall_time);
-        let sanitise = Sanitise { input_bytes: input.len(), ..sanitise };
-        let task = ToChild::Work(Task::Sanitise(sanitise));
-        let (done, verifier) = tokio::join!(self.step(&mut encoder, &task, deadline), self.ready(verifier));
-        drop(bytes);
+        let task = Task::Sanitise(Sanitise { input_bytes: input.len(), ..sanitise });
+        let (done, verifier) =
+            tokio::join!(self.answer(&mut encoder, file.order(&task), deadline), self.ready(verifier));
+        let over = (decoder, file, bytes);
         let expected = Expected::document(sanitise.format);
-        self.finish((encoder, done?), verifier?, output, &expected, (limits, deadline)).await
+        self.finish((encoder, done?), verifier?, (output, over), &expected, (limits, deadline)).await
     }
 
-    /// Checks what the encoder says, has it verified, and parts the files.
-    async fn finish(
+    /// Checks what the encoder says, has it verified, and parts the files. What is `over` is dropped meanwhile.
+    async fn finish<T>(
         &self,
-        (mut encoder, (done, gone)): (Attended<'_>, (Done, Gone)),
+        (mut encoder, done): (Attended<'_>, Done),
         mut verifier: Attended<'_>,
-        output: Memory,
+        (output, over): (Memory, T),
         expected: &Expected,
-        (limits, deadline): (lazaret_core::ImageLimits, Deadline),
+        (limits, deadline): (ImageLimits, Deadline),
     ) -> Result<Ending, Stop> {
         let Done::Encoded(announced) = done else { return Err(another(&mut encoder)) };
         let len = check::files(&announced, expected, self.settings.max_output_bytes);
         let len = len.map_err(|lie| judged_false(&mut encoder, lie))?;
-        encoder.judged(ExitCause::Done);
-
-        let written = output.clone();
-        blocking("seal on the output", is_large(&output), move || memfd::freeze(&written, len, gone)).await?;
-        let task = ToChild::Work(Task::Verify(Verify { input_bytes: len, limits, artefacts: announced.artefacts }));
-        let done = self.verified(&mut verifier, &task, deadline).await?;
-        let Done::Verified = done else { return Err(another(&mut verifier)) };
-        verifier.judged(ExitCause::Done);
         let Encoded { artefacts, thumbhash } = announced;
-        let files = blocking("output memory", is_large(&output), move || part(&output, artefacts.iter())).await?;
+
+        let written = self.hand_over(&mut encoder, &output, len, deadline).await?;
+        encoder.found_good();
+        let task = Task::Verify(Verify { input_bytes: len, limits, artefacts });
+        let (outcome, copies) = tokio::join!(self.verified(&mut verifier, written.order(&task), deadline), async {
+            drop(over);
+            written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
+        });
+        if let Ok(Done::Verified) = outcome {
+            verifier.found_good();
+        }
+        self.end_well(&mut encoder, deadline).await?;
+        let Done::Verified = outcome? else { return Err(another(&mut verifier)) };
+        let files = match copies {
+            Some(files) => files.map_err(lacking("output memory"))?,
+            None => blocking("output memory", is_large(&output), move || part(&output, artefacts.iter())).await?,
+        };
         Ok(Ending::Done { files, thumbhash: thumbhash.iter().collect() })
     }
 
     /// A child whose turn has come, once its jail is complete.
     async fn ready(&self, seat: Seat) -> Result<Attended<'_>, Stop> {
-        let mut child = Attended::new(seat, Some(&self.observer))?;
+        let mut child = Attended::new(seat, Some(&self.observer));
         match child.ready().await? {
             Ok(()) => Ok(child),
             Err(End { cause, detail, last, .. }) => Err(self.stopped(cause, detail, last)),
         }
     }
 
-    /// One task in one child. What it did is still to be judged.
-    async fn step(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<(Done, Gone), Stop> {
-        let end = child.obey(task, deadline).await?;
+    /// What one child says that it did. Its end is still to come, and what it did is still to be judged.
+    async fn answer(&self, child: &mut Attended<'_>, order: Order<'_>, deadline: Deadline) -> Result<Done, Stop> {
+        let end = match child.ask(order, deadline).await? {
+            Ok(done) => return Ok(done),
+            Err(end) => end,
+        };
         match (end.cause, end.last) {
-            (ExitCause::Done, Some(ToHost::Done(done))) => Ok((done, end.gone)),
             (ExitCause::Refused, Some(ToHost::Refused(refusal))) => {
                 child.judged(ExitCause::Refused);
                 Err(Stop::Over(Ending::Refused(refusal)))
@@ -189,9 +205,43 @@ impl Jail {
         }
     }
 
-    /// [`Self::step`] of the child whose refusal is about what was written and not about the input.
-    async fn verified(&self, child: &mut Attended<'_>, task: &ToChild, deadline: Deadline) -> Result<Done, Stop> {
-        let end = child.obey(task, deadline).await?;
+    /// The end of a child that has answered.
+    async fn end(&self, child: &mut Attended<'_>, deadline: Deadline) -> Result<Gone, Stop> {
+        if let Some(gone) = child.ended_well() {
+            return Ok(gone);
+        }
+        let End { cause, detail, last } = child.end(deadline).await?;
+        child.ended_well().ok_or_else(|| self.stopped(cause, detail, last))
+    }
+
+    /// [`Self::end`] of a child whose work was found good.
+    async fn end_well(&self, child: &mut Attended<'_>, deadline: Deadline) -> Result<(), Stop> {
+        self.end(child, deadline).await?;
+        child.found_good();
+        Ok(())
+    }
+
+    /// Takes what a child has written out of its reach: a little is copied at once, and much is the next one's once the
+    /// writer has come to its end.
+    async fn hand_over(
+        &self,
+        writer: &mut Attended<'_>,
+        memory: &Memory,
+        len: u64,
+        deadline: Deadline,
+    ) -> Result<Handed, Stop> {
+        if let Some(copy) = Handed::copy(memory, len)? {
+            return Ok(copy);
+        }
+        let gone = self.end(writer, deadline).await?;
+        let written = memory.clone();
+        blocking("seal on memory", is_large(memory), move || memfd::freeze(&written, len, gone)).await?;
+        Ok(Handed::Mapped)
+    }
+
+    /// [`Self::answer`] and [`Self::end`] of the child whose refusal is about what was written and not about the input.
+    async fn verified(&self, child: &mut Attended<'_>, order: Order<'_>, deadline: Deadline) -> Result<Done, Stop> {
+        let end = child.obey(order, deadline).await?;
         match (end.cause, end.last) {
             (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
             (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {
@@ -223,7 +273,7 @@ impl Jail {
     }
 }
 
-/// A good end with an answer to another question.
+/// An answer to another question.
 fn another(child: &mut Attended<'_>) -> Stop {
     judged_false(child, "answered another question".into())
 }
@@ -233,40 +283,45 @@ fn judged_false(child: &mut Attended<'_>, lie: String) -> Stop {
     Stop::lie(lie)
 }
 
-/// Copies the input to where a sealed child has it mapped already.
-async fn fill(memory: &Memory, input: &Spooled) -> Result<(), JailError> {
-    let (memory, input) = (memory.clone(), input.clone());
-    blocking("copy of the input", input.len() > INLINE_BYTES, move || {
-        memfd::copy(input.file(), 0, &memory, input.len())?;
-        memfd::seal(&memory, input.len())
-    })
-    .await
+/// Reads what the host needs to know of what the decoder wrote. `Ok(Err(lie))`: it is not a picture.
+async fn read_table(
+    pixels: &Handed,
+    picture: &Memory,
+    len: u64,
+    limits: &ImageLimits,
+) -> Result<Result<Table, String>, JailError> {
+    match pixels {
+        Handed::Copied(bytes) => Ok(Table::read(bytes, len, limits).map_err(|error| error.to_string())),
+        Handed::Mapped => {
+            let (written, limits) = (picture.clone(), *limits);
+            blocking("picture", is_large(picture), move || read_mapped_table(&written, len, &limits)).await
+        }
+    }
 }
 
-/// Cuts and seals what the decoder wrote, which is gone, and reads what the host needs to know of it.
-/// `Ok(Err(lie))`: it is not a picture.
-fn read_table(
-    picture: &File,
-    len: u64,
-    decoder: Gone,
-    limits: &lazaret_core::ImageLimits,
-) -> io::Result<Result<Table, String>> {
-    let capacity = picture.metadata()?.len();
-    if len < HEADER_BYTES as u64 || len > capacity {
-        return Ok(Err(format!("claims a picture of {len} bytes, {capacity} are possible")));
-    }
-    memfd::freeze(picture, len, decoder)?;
-    memfd::seal(picture, len)?;
+fn read_mapped_table(picture: &File, len: u64, limits: &ImageLimits) -> io::Result<Result<Table, String>> {
     let mut header = [0; HEADER_BYTES];
     picture.read_exact_at(&mut header, 0)?;
     let bytes = match Table::bytes(&header, limits) {
         Ok(bytes) if bytes as u64 <= len => bytes,
-        Ok(_) => return Ok(Err(crate::picture::PictureError::Length.to_string())),
+        Ok(_) => return Ok(Err(PictureError::Length.to_string())),
         Err(error) => return Ok(Err(error.to_string())),
     };
     let mut beginning = vec![0; bytes];
     picture.read_exact_at(&mut beginning, 0)?;
     Ok(Table::read(&beginning, len, limits).map_err(|error| error.to_string()))
+}
+
+/// Every file of a copy in a memfd of its own. They lie one behind the other, which is checked.
+fn part_copy(bytes: &[u8], artefacts: impl Iterator<Item = Artefact>) -> io::Result<Vec<(File, Artefact)>> {
+    let mut rest = bytes;
+    let part = |artefact: Artefact| {
+        let parts = usize::try_from(artefact.len).ok().and_then(|len| rest.split_at_checked(len));
+        let (file, behind) = parts.ok_or(io::ErrorKind::UnexpectedEof)?;
+        rest = behind;
+        Ok((memfd::of(file)?, artefact))
+    };
+    artefacts.map(part).collect()
 }
 
 /// Every file in a memfd of its own, the first in the output's.
@@ -286,15 +341,4 @@ fn part(output: &File, artefacts: impl Iterator<Item = Artefact>) -> io::Result<
         memfd::seal(file, artefact.len)?;
     }
     Ok(files)
-}
-
-/// Work that takes longer than a thread of the runtime has, where it is long. Short work is done sooner than another
-/// thread is woken.
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    long: bool,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, JailError> {
-    let done = if long { spawn_blocking(work).await.map_err(lacking(what))? } else { work() };
-    done.map_err(lacking(what))
 }

@@ -51,6 +51,15 @@ pub(super) fn seal(file: &File, len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// A sealed memfd of these bytes.
+pub(super) fn of(bytes: &[u8]) -> io::Result<File> {
+    let len = bytes.len() as u64;
+    let file = create("lazaret-file", len)?;
+    file.write_all_at(bytes, 0)?;
+    seal(&file, len)?;
+    Ok(file)
+}
+
 /// Copies `len` bytes from `offset` of one file to the beginning of another. Neither file's own offset matters or
 /// changes.
 pub(super) fn copy(from: &File, mut offset: u64, to: &File, len: u64) -> io::Result<()> {

@@ -2,8 +2,10 @@
 
 use std::{fs::File, io, ops::Deref, os::unix::fs::MetadataExt, sync::Arc};
 
+use tokio::task::spawn_blocking;
+
 use super::{
-    memfd,
+    JailError, lacking, memfd,
     reaper::{Reaper, Remains},
 };
 
@@ -48,4 +50,15 @@ impl Drop for Inner {
             self.reaper.take(Remains::Memory(Arc::clone(&self.file)));
         }
     }
+}
+
+/// Work that takes longer than a thread of the runtime has, where it is long. Short work is done sooner than another
+/// thread is woken.
+pub(super) async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    long: bool,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, JailError> {
+    let done = if long { spawn_blocking(work).await.map_err(lacking(what))? } else { work() };
+    done.map_err(lacking(what))
 }

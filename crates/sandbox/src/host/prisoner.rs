@@ -4,10 +4,10 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, ExitStatus},
+    sync::Arc,
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::unix::AsyncFd;
 
 use super::{
     reaper::{Reaper, Remains, Slot},
@@ -19,9 +19,7 @@ use super::{
 pub(super) struct Prisoner {
     /// None: it is reaped.
     child: Option<Child>,
-    pidfd: OwnedFd,
-    /// Set once somebody is to wait for its end.
-    watched: Option<AsyncFd<OwnedFd>>,
+    pidfd: Arc<OwnedFd>,
     slot: Slot,
     reaper: Reaper,
 }
@@ -35,7 +33,7 @@ impl Prisoner {
             .ok_or_else(|| io::Error::other("the child has no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         match pidfd {
-            Ok(pidfd) => Ok(Self { child: Some(child), pidfd, watched: None, slot: None, reaper }),
+            Ok(pidfd) => Ok(Self { child: Some(child), pidfd: Arc::new(pidfd), slot: None, reaper }),
             Err(error) => {
                 end(child, None, &reaper);
                 Err(error)
@@ -53,22 +51,15 @@ impl Prisoner {
         self.pidfd.as_fd()
     }
 
-    /// Prepares for waiting, before it matters how long that takes.
-    pub(super) fn watch(&mut self) -> io::Result<()> {
-        if self.watched.is_none() {
-            self.watched = Some(watch(self.pidfd.try_clone()?)?);
-        }
-        Ok(())
-    }
-
     /// Waits for the end of the child.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.watch()?;
-        let (Some(child), Some(watched)) = (&mut self.child, &self.watched) else {
-            return Err(io::Error::other("the child is reaped already"));
+        let Some(child) = &mut self.child else { return Err(io::Error::other("the child is reaped already")) };
+        let status = if let Some(status) = child.try_wait()? {
+            status
+        } else {
+            let _ready = watch(Arc::clone(&self.pidfd))?.readable().await?;
+            child.wait()?
         };
-        let _ready = watched.readable().await?;
-        let status = child.wait()?;
         self.child = None;
         Ok(status)
     }

@@ -63,7 +63,7 @@ struct Order {
 struct Running<'a> {
     program: &'a JailedProgram,
     prisoner: Prisoner,
-    wire: OwnedFd,
+    wire: Arc<OwnedFd>,
     answer: pipe::Receiver,
     complaint: pipe::Receiver,
 }
@@ -106,7 +106,7 @@ impl Launcher {
         let gone = || cannot(io::Error::other("the thread that starts programs is gone"));
         self.orders.send(Order { descriptors, started }).map_err(|_| gone())?;
         let prisoner = start.await.map_err(|_| gone())?.map_err(|source| self.not_ours(&source)).map_err(cannot)?;
-        Ok(Running { program, prisoner, wire, answer, complaint })
+        Ok(Running { program, prisoner, wire: Arc::new(wire), answer, complaint })
     }
 
     /// It is the launcher that could not be started, which the program's name would hide.
@@ -132,7 +132,7 @@ impl Running<'_> {
     /// Waits until the process has become the program: its wire closes then, and only then or at its end.
     async fn begun(&mut self) -> Result<(), ProgramJailError> {
         let cannot = |source| ProgramJailError::Start { program: name(self.program), source };
-        let wire = watch(self.wire.try_clone().map_err(cannot)?).map_err(cannot)?;
+        let wire = watch(Arc::clone(&self.wire)).map_err(cannot)?;
         let mut ready = false;
         loop {
             match listen(&wire).await.map_err(cannot)? {

@@ -61,14 +61,15 @@ impl Jail {
         }
     }
 
-    /// For each job at work: its input, its picture, its files, and the memory of the one process at work. The others
-    /// have done next to nothing, or are gone.
+    /// For each job at work: its input, its picture, its files, and the memory of two processes: of the one at work, and of
+    /// the one before it, which has answered and may take its time to end. Another has done next to nothing, or is gone.
     fn memory_bytes(&self) -> u64 {
         let settings = &self.settings;
         let job = [
             settings.max_input_bytes,
             settings.max_picture_bytes.max(settings.max_input_bytes),
             settings.max_output_bytes,
+            settings.memory_bytes,
             settings.memory_bytes,
         ];
         let job = job.into_iter().fold(0, u64::saturating_add);

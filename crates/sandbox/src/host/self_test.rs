@@ -1,12 +1,10 @@
 //! Whether the jail works and holds, found out by trying.
 
-use std::{fs::File, io::Write};
-
 use lazaret_core::{ImageLimits, ImageOutput, Sha256Digest, Spooled};
 
 use super::{
     ExitCause, Jail, JailError,
-    attend::{Attended, Deadline, End},
+    attend::{Attended, Deadline, End, Order},
     job::Ending,
     lacking,
     line::{Line, Seat},
@@ -16,39 +14,33 @@ use crate::{
     format::ImageFormat,
     layer::Layer,
     probe::Probe,
-    wire::{ToChild, ToHost},
+    wire::{MAX_FOLLOWING_BYTES, ToChild, ToHost},
 };
 
-/// A bitmap of one white pixel: file header, BITMAPINFOHEADER, one padded row.
-const ONE_PIXEL: [u8; 58] = {
-    let mut bmp = [0; 58];
-    bmp[0] = b'B';
-    bmp[1] = b'M';
-    bmp[2] = 58;
-    bmp[10] = 54;
-    bmp[14] = 40;
-    bmp[18] = 1;
-    bmp[22] = 1;
-    bmp[26] = 1;
-    bmp[28] = 24;
-    bmp[34] = 4;
-    bmp[54] = 255;
-    bmp[55] = 255;
-    bmp[56] = 255;
-    bmp
-};
-
-const LIMITS: ImageLimits = ImageLimits { max_pixels: 1, max_side: 1, max_frames: 1, max_total_pixels: 1 };
+/// Sides of the images that a jail must make anew before it is trusted with others: one goes from process to process by
+/// the wire, the other, which no format makes much shorter, in memory.
+const SIDES: [u8; 2] = [1, 200];
 
 impl Jail {
-    /// Runs a real job, then has children in every place try everything that a prisoner must not be able to do.
+    /// Runs two real jobs, then has children in every place try everything that a prisoner must not be able to do.
     pub(super) async fn test_all(&self) -> Result<(), JailError> {
-        let input = one_pixel().map_err(lacking("memory"))?;
-        let plan = transformer::image_plan(ImageFormat::Bmp, LIMITS, &ImageOutput::default())
-            .map_err(|detail| failure("one-pixel-image", detail))?;
-        match self.run(&input, plan).await? {
-            Ending::Done { .. } => {}
-            other => return Err(failure("one-pixel-image", format!("{other:?}"))),
+        for side in SIDES {
+            let input = bitmap(side).map_err(lacking("memory"))?;
+            // With room for what goes around the pixels in other formats.
+            let settings = &self.settings;
+            let room = settings.max_input_bytes.min(settings.max_picture_bytes).min(settings.max_output_bytes);
+            if input.len() > MAX_FOLLOWING_BYTES as u64 && input.len() * 2 > room {
+                continue;
+            }
+            let pixels = u64::from(side) * u64::from(side);
+            let limits =
+                ImageLimits { max_pixels: pixels, max_side: side.into(), max_frames: 1, max_total_pixels: pixels };
+            let plan = transformer::image_plan(ImageFormat::Bmp, limits, &ImageOutput::default())
+                .map_err(|detail| failure("image", detail))?;
+            match self.run(&input, plan).await? {
+                Ending::Done { .. } => {}
+                other => return Err(failure("image", format!("{side} pixels a side: {other:?}"))),
+            }
         }
         for &probe in Probe::ALL {
             let Line { decoder, encoder, verifier, .. } = self.line().await?;
@@ -63,9 +55,12 @@ impl Jail {
     }
 
     async fn try_out(&self, probe: Probe, seat: Seat) -> Result<(), JailError> {
-        let mut child = Attended::new(seat, None)?;
+        let mut child = Attended::new(seat, None);
         let end = match child.ready().await? {
-            Ok(()) => child.obey(&ToChild::Probe(probe), Deadline::after(self.settings.wall_time)).await?,
+            Ok(()) => {
+                let order = Order { message: ToChild::Probe(probe), input: None };
+                child.obey(order, Deadline::after(self.settings.wall_time)).await?
+            }
             Err(end) => end,
         };
         stopped_by_jail(probe, end)
@@ -113,11 +108,29 @@ fn failure(probe: &'static str, detail: String) -> JailError {
     JailError::SelfTest { probe, detail }
 }
 
-fn one_pixel() -> std::io::Result<Spooled> {
-    let len = ONE_PIXEL.len() as u64;
-    let mut file: File = memfd::create("lazaret-self-test", len)?;
-    file.write_all(&ONE_PIXEL)?;
-    memfd::seal(&file, len)?;
+/// A bitmap of noise: file header, BITMAPINFOHEADER, padded rows.
+fn bitmap(side: u8) -> std::io::Result<Spooled> {
+    let row = (usize::from(side) * 3).next_multiple_of(4);
+    let mut noise = 1_u32;
+    let pixels: Vec<u8> = std::iter::repeat_with(|| {
+        // Marsaglia's xorshift.
+        noise ^= noise << 13;
+        noise ^= noise >> 17;
+        noise ^= noise << 5;
+        noise.to_le_bytes()[0]
+    })
+    .take(row * usize::from(side))
+    .collect();
+    let mut header = [0; 54];
+    header[..2].copy_from_slice(b"BM");
+    header[2..6].copy_from_slice(&u32::try_from(54 + pixels.len()).unwrap_or_default().to_le_bytes());
+    header[10] = 54;
+    header[14] = 40;
+    header[18] = side;
+    header[22] = side;
+    header[26] = 1;
+    header[28] = 24;
+    let bytes = [&header[..], &pixels].concat();
     // Nobody asks for the digest.
-    Ok(Spooled::new(file, len, Sha256Digest::from_bytes([0; 32]), ()))
+    Ok(Spooled::new(memfd::of(&bytes)?, bytes.len() as u64, Sha256Digest::from_bytes([0; 32]), ()))
 }

@@ -9,8 +9,16 @@ use std::{
 
 use rustix::{
     io::ioctl_fionbio,
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    net::{
+        AddressFamily, SocketFlags, SocketType, socketpair,
+        sockopt::{set_socket_send_buffer_size, socket_send_buffer_size},
+    },
 };
+
+use crate::wire::MAX_FOLLOWING_BYTES;
+
+/// Room for two messages, a set-up and a task, and an input, with what the kernel needs for each.
+const SEND_BUFFER_BYTES: usize = 2 * MAX_FOLLOWING_BYTES;
 
 /// The three descriptors of a child.
 #[derive(Debug)]
@@ -25,6 +33,11 @@ pub(super) struct Descriptors {
 pub(super) fn wire_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     ioctl_fionbio(&ours, true)?;
+    // What a host's settings give by themselves may hold no input, and what they give at most neither.
+    set_socket_send_buffer_size(&ours, SEND_BUFFER_BYTES)?;
+    if socket_send_buffer_size(&ours)? < SEND_BUFFER_BYTES {
+        return Err(io::Error::other(format!("net.core.wmem_max allows less than {SEND_BUFFER_BYTES} bytes")));
+    }
     Ok((ours, theirs))
 }
 

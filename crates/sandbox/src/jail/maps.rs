@@ -12,7 +12,8 @@ use crate::layer::Layer;
 /// The maps of descriptors 0 and 1.
 #[derive(Debug)]
 pub(super) struct Maps {
-    input: Mmap,
+    /// None: the input comes another way.
+    input: Option<Mmap>,
     /// One page longer than the file: touching that page is SIGBUS, so a write past the end meets no neighbour. None:
     /// there is nothing to put out.
     output: Option<MmapMut>,
@@ -24,8 +25,8 @@ impl Maps {
     pub(super) fn take(input_bytes: u64, output_bytes: u64) -> Result<Self, MissingLayer> {
         let missing = MissingLayer::because(Layer::Maps);
         let input_bytes = length("input", io::stdin(), input_bytes)?;
-        // SAFETY: the host changes the file only until it tells the task, and nobody else has it. A host that broke this
-        // would only harm this process.
+        // SAFETY: nobody changes the file any more when it is first looked at: the host says so with the task, or has the
+        // map given back unseen. A host that broke this would only harm this process.
         let input = unsafe { MmapOptions::new().len(input_bytes).map_copy_read_only(&io::stdin()) };
         let input = input.map_err(&missing)?;
         let (output, output_bytes) = if output_bytes == 0 {
@@ -34,19 +35,25 @@ impl Maps {
             let output_bytes = length("output", io::stdout(), output_bytes)?;
             let guarded = output_bytes.checked_add(rustix::param::page_size());
             let guarded = guarded.ok_or_else(|| MissingLayer::new(Layer::Maps, "the output is too large"))?;
-            // SAFETY: a new memfd that the host does not touch while this process lives, and that the next process
-            // reads afterwards.
+            // SAFETY: a new memfd that nobody else writes while this process lives. The host reads it, with system calls.
             let output = unsafe { MmapOptions::new().len(guarded).map_mut(&io::stdout()) };
             (Some(output.map_err(&missing)?), output_bytes)
         };
-        Ok(Self { input, output, output_bytes })
+        Ok(Self { input: Some(input), output, output_bytes })
     }
 
     /// The first `input_bytes` of the input, and the output without its guard page. None: the input is shorter.
     pub(super) fn split(&mut self, input_bytes: u64) -> Option<(&[u8], &mut [u8])> {
-        let input = self.input.get(..usize::try_from(input_bytes).ok()?)?;
+        let input = self.input.as_deref()?.get(..usize::try_from(input_bytes).ok()?)?;
         let output = self.output.as_deref_mut().unwrap_or_default();
         Some((input, &mut output[..self.output_bytes]))
+    }
+
+    /// Gives back the input, which whoever wrote it may still write, and answers the output without its guard page.
+    pub(super) fn output_alone(&mut self) -> &mut [u8] {
+        self.input = None;
+        let output = self.output.as_deref_mut().unwrap_or_default();
+        &mut output[..self.output_bytes]
     }
 
     /// The first byte behind the output, which is in the guard page; without an output it is null.
@@ -54,9 +61,9 @@ impl Maps {
         self.output.as_mut().map_or(std::ptr::null_mut(), |output| &raw mut output[self.output_bytes])
     }
 
-    /// The first byte of the input, which cannot be written.
+    /// The first byte of the input, which cannot be written; null where it is given back.
     pub(super) fn input(&self) -> *mut u8 {
-        self.input.as_ptr().cast_mut()
+        self.input.as_ref().map_or(std::ptr::null_mut(), |input| input.as_ptr().cast_mut())
     }
 }
 

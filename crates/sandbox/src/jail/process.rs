@@ -84,9 +84,14 @@ fn is_default(signal: i32) -> bool {
     }
 }
 
-/// Does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel, and glibc's
+/// Touched and freed before the job: the heap keeps the pages, so that a small job meets few page faults. Too little for
+/// glibc to make a map of its own of it.
+const HEAP_BYTES: usize = 64 << 10;
+
+/// Gives the heap its first pages, and does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel, and glibc's
 /// `qsort`, which C libraries call, asks how much memory there is before it sorts more than a kilobyte.
 pub(super) fn warm_up() {
+    drop(std::hint::black_box(vec![1_u8; HEAP_BYTES]));
     std::hint::black_box(RandomState::new().hash_one(0_u8));
     let mut numbers = [0_u32; 1024];
     // SAFETY: the array has this many elements of this size, and `compare` reads one at each place it is given.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::{Animation, Artefact, Colour, ImageLimits, List, MultiPage, OutputFormat};
 
 const LIMITS: ImageLimits =
     ImageLimits { max_pixels: 1 << 40, max_side: 7, max_frames: 300, max_total_pixels: u64::MAX };
@@ -43,10 +44,10 @@ fn every_message_comes_back_as_it_went() {
             memory_bytes: u64::MAX,
             cpu_ms: 5000,
         }),
-        ToChild::Work(Task::Decode(decode)),
-        ToChild::Work(Task::Encode(encode)),
-        ToChild::Work(Task::Sanitise(Sanitise { input_bytes: 3, format: DocumentFormat::Svg })),
-        ToChild::Work(Task::Verify(verify)),
+        ToChild::Work(Task::Decode(decode), Input::Follows),
+        ToChild::Work(Task::Encode(encode), Input::Mapped),
+        ToChild::Work(Task::Sanitise(Sanitise { input_bytes: 3, format: DocumentFormat::Svg }), Input::Follows),
+        ToChild::Work(Task::Verify(verify), Input::Mapped),
         ToChild::Probe(Probe::PastOutput),
         ToChild::Launch(Launch {
             host_pid: 9,
