@@ -21,7 +21,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     cell::{Cell, long, misbehave, settings},
-    processes::{children_of, eventually},
+    processes::{at_rest, children_of, eventually},
 };
 
 const JOBS: usize = 10_000;
@@ -105,8 +105,7 @@ async fn many_jobs() {
     };
     let cell = std::sync::Arc::new(Cell::new(fast));
     run(&cell, 200).await;
-    let full = 3 * AT_ONCE;
-    let before = eventually("rest", || Some(belongings()).filter(|now| now.children == full)).await;
+    let before = at_rest(3 * AT_ONCE, belongings).await;
     let resident = resident_kib();
     let begun = Instant::now();
     run(&cell, JOBS).await;

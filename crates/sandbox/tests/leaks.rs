@@ -29,7 +29,7 @@ use rustix::process::{Pid, getpgid, getpgrp};
 
 use crate::{
     cell::{Cell, long, misbehave, settings},
-    processes::{children_of, eventually},
+    processes::{at_rest, children_of, eventually},
     told::assert_ends,
 };
 
@@ -52,27 +52,15 @@ async fn nothing_is_left_behind() {
 async fn a_hundred_jobs_leave_nothing() {
     let cell = Cell::new(settings(misbehave()));
     drop(cell.give("done").await.unwrap());
-    let before = at_rest(3).await;
+    let before = at_rest(3, descriptors).await;
     for round in 0..100 {
         let deed = ["done", "refuse", "panic", "noise", "memory"][round % 5];
         let word = format!("{}:{deed}", ["decode", "encode", "verify"][round % 3]);
         drop(cell.give(&if round % 2 == 0 { word } else { long(&word) }).await.unwrap());
     }
-    assert_eq!(at_rest(3).await, before);
+    assert_eq!(at_rest(3, descriptors).await, before);
     drop(cell);
-    assert!(at_rest(0).await < before);
-}
-
-/// The descriptors, once there are so many children and nothing waits to be cleared away.
-async fn at_rest(children: usize) -> usize {
-    let mut last = 0;
-    let count = || {
-        let now = descriptors();
-        let rests = children_of(std::process::id()).len() == children && now == last;
-        last = now;
-        rests.then_some(now)
-    };
-    eventually("rest", count).await
+    assert!(at_rest(0, descriptors).await < before);
 }
 
 async fn a_dropped_job_is_dead_soon() {
@@ -145,7 +133,7 @@ async fn whoever_looks_at_a_child_does_not_stop_its_job() {
     let bad: Vec<_> = outcomes.iter().filter(|outcome| !matches!(outcome, Ok(TransformOutcome::Done(_)))).collect();
     assert!(bad.is_empty(), "{bad:?}");
     drop(cell);
-    at_rest(0).await;
+    at_rest(0, descriptors).await;
 }
 
 /// Whether it has ended; whoever inherited it may not have reaped it.
@@ -185,7 +173,7 @@ async fn a_child_killed_from_outside_is_known() {
 async fn a_child_that_dies_in_reserve_is_replaced() {
     let cell = Cell::new(settings(misbehave()));
     drop(cell.give("done").await.unwrap());
-    at_rest(3).await;
+    at_rest(3, descriptors).await;
     for index in 0..3 {
         let before = children_of(std::process::id());
         assert!(Command::new("kill").args(["-KILL", &before[index].to_string()]).status().unwrap().success());
@@ -199,7 +187,7 @@ async fn a_child_that_dies_in_reserve_is_replaced() {
     drop(cell.give("done").await.unwrap());
     assert!(cell.ends().iter().all(|&end| end == ExitCause::Done), "a child without a task is nobody's concern");
     drop(cell);
-    at_rest(0).await;
+    at_rest(0, descriptors).await;
 }
 
 /// Field 14 of `/proc/PID/stat`, the 12th behind the name: CPU time in user mode, in hundredths of a second.
@@ -227,7 +215,7 @@ async fn no_more_children_than_slots() {
     }
     assert_eq!(most.get(), 9, "three for each of two jobs at work, three in reserve");
     drop(cell);
-    at_rest(0).await;
+    at_rest(0, descriptors).await;
 }
 
 async fn children_die_with_a_killed_host() {

@@ -464,7 +464,7 @@ mod counted {
     use std::process::Stdio;
 
     use super::*;
-    use crate::processes::{children_of, eventually};
+    use crate::processes::{at_rest, children_of, eventually};
 
     fn descriptors() -> usize {
         fs::read_dir("/proc/self/fd").unwrap().count()
@@ -487,7 +487,7 @@ mod counted {
             drop(launcher.run(&run, &object).await);
         };
         run("read").await;
-        let before = descriptors();
+        let before = at_rest(0, descriptors).await;
         for round in 0..200 {
             run(["read", "flood", "fault", "io-uring", "hang", "no-such-deed"][round % 6]).await;
         }

@@ -5,6 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long nothing changes where there is nothing more to be done.
+const REST: Duration = Duration::from_millis(500);
+
 /// Processes, zombies included, whose parent is `parent`.
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -28,4 +31,19 @@ pub(crate) async fn eventually<T>(what: &str, mut condition: impl FnMut() -> Opt
         assert!(Instant::now() < deadline, "{what} did not come to be");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What there is once there are so many children of this process and nothing changes any more: while the last of them is
+/// started, and while what is over is given back, there are more descriptors.
+pub(crate) async fn at_rest<T: PartialEq>(children: usize, look: impl Fn() -> T) -> T {
+    let (mut seen, mut since) = (look(), Instant::now());
+    let unchanged = || {
+        let now = look();
+        if now == seen && children_of(std::process::id()).len() == children {
+            return (since.elapsed() >= REST).then_some(now);
+        }
+        (seen, since) = (now, Instant::now());
+        None
+    };
+    eventually("rest", unchanged).await
 }
