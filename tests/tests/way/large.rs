@@ -52,6 +52,8 @@ async fn heavy_a_gigabyte_passes_through_150_megabytes() -> Result<()> {
     let began = Instant::now();
     put(&created, tokio::fs::File::open(&file).await?).await?;
     eprintln!("uploaded in {:?}", began.elapsed());
+    // The store has it, the spool and the published copy are to come.
+    fs::remove_file(&file)?;
     station.queue.send(&notification(&created.bucket, &created.key)).await?;
     let shown = station.settled(&created.upload_id, PUBLISHED_WITHIN).await?;
     let peak = worker.peak_resident_bytes()?;

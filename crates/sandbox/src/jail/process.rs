@@ -88,9 +88,12 @@ fn is_default(signal: i32) -> bool {
 /// glibc to make a map of its own of it.
 const HEAP_BYTES: usize = 64 << 10;
 
-/// Gives the heap its first pages, and does once what takes a system call the first time only: the keys of hash maps are drawn from the kernel, and glibc's
-/// `qsort`, which C libraries call, asks how much memory there is before it sorts more than a kilobyte.
+/// Gives the heap its first pages, and does once what takes its time the first time only: the keys of hash maps are drawn
+/// from the kernel; glibc's `qsort`, which C libraries call, asks how much memory there is before it sorts more than a
+/// kilobyte; and in a virtual machine the hypervisor answers what the processor can do.
 pub(super) fn warm_up() {
+    #[cfg(target_arch = "x86_64")]
+    std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
     drop(std::hint::black_box(vec![1_u8; HEAP_BYTES]));
     std::hint::black_box(RandomState::new().hash_one(0_u8));
     let mut numbers = [0_u32; 1024];
