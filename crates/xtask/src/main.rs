@@ -5,6 +5,7 @@ mod build;
 mod child;
 mod demo;
 mod packages;
+mod room;
 mod say;
 mod schema;
 mod scratch;

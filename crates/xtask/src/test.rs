@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check there is, in the order in which they fail fastest.
 
+use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,14 @@ use anyhow::{Context, Result};
 use crate::packages::{self, C_BUILD, CURL};
 use crate::servers::{self, Begun};
 use crate::workspace::Workspace;
-use crate::{build, child, say, schema, tools};
+use crate::{build, child, room, say, schema, tools};
 
 /// Everything there is, what the default build leaves out included.
 const ALL: [&str; 3] = ["--workspace", "--features", "yara"];
 const FETCH_WITHIN: Duration = Duration::from_mins(2);
+/// GiB of what the compiler makes from nothing, and of what the tests have at once: a store, a spool, databases.
+const TO_BUILD: u64 = 10;
+const TO_TEST: u64 = 6;
 const ADVISORIES_UNREACHABLE: &str =
     "advisories and yanked crates NOT checked: the advisory database could not be fetched";
 
@@ -43,6 +47,13 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
 }
 
 fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    let program = workspace.program("lazaret");
+    let to_build = if program.exists() { 0 } else { TO_BUILD };
+    for (folder, needed, what) in [(program, to_build, "a first build"), (env::temp_dir(), TO_TEST, "the tests")] {
+        if let Some(warning) = room::lack(&folder, needed, what)? {
+            steps.warn(warning);
+        }
+    }
     steps.step("fmt", || child::run("cargo fmt", workspace.cargo("fmt").args(["--all", "--check"])))?;
     steps.step("tools", || {
         packages::ensure(&C_BUILD)?;
@@ -67,7 +78,7 @@ fn check(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     })?;
     let advisories = steps.step("deny", || deny(workspace))?;
     if !advisories {
-        steps.warn(ADVISORIES_UNREACHABLE);
+        steps.warn(ADVISORIES_UNREACHABLE.to_owned());
     }
     steps.step("machete", || child::run("cargo machete", &mut workspace.cargo("machete")))?;
     steps.step("build", || child::run("cargo build", workspace.cargo("build").args(ALL).arg("--all-targets")))?;
@@ -94,7 +105,7 @@ fn deny(workspace: &Workspace) -> Result<bool> {
 #[derive(Default)]
 struct Steps {
     done: Vec<(&'static str, Duration)>,
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 impl Steps {
@@ -107,8 +118,8 @@ impl Steps {
     }
 
     /// Said at once, and again before the tests, where it is not scrolled away.
-    fn warn(&mut self, warning: &'static str) {
-        say::loud(warning);
+    fn warn(&mut self, warning: String) {
+        say::loud(&warning);
         self.warnings.push(warning);
     }
 
