@@ -10,7 +10,7 @@ mod probes;
 mod process;
 mod syscalls;
 
-use std::{borrow::Cow, io, marker::PhantomData};
+use std::{borrow::Cow, io, marker::PhantomData, os::fd::BorrowedFd};
 
 use rustix::net::sockopt::socket_type;
 
@@ -152,18 +152,18 @@ fn take(maps: &mut Maps, len: u64, place: Input) -> Option<(Cow<'_, [u8]>, &mut 
     match place {
         Input::Mapped => maps.split(len).map(|(input, output)| (Cow::Borrowed(input), output)),
         Input::Follows => {
-            let input = hear_input(len)?;
+            let input = hear_input(wire(), len)?;
             Some((Cow::Owned(input), maps.output_alone()))
         }
     }
 }
 
-/// Waits for the input that follows a task.
-fn hear_input(len: u64) -> Option<Vec<u8>> {
+/// Waits for the input that follows a task. None: it is not as long as the task says.
+fn hear_input(wire: BorrowedFd<'_>, len: u64) -> Option<Vec<u8>> {
     let len = usize::try_from(len).ok().filter(|&len| len <= MAX_FOLLOWING_BYTES)?;
     // One byte more, so that a longer one is seen to be longer.
     let mut input = vec![0; len + 1];
-    let heard = rustix::io::retry_on_intr(|| rustix::io::read(wire(), &mut input)).ok()?;
+    let heard = rustix::io::retry_on_intr(|| rustix::io::read(wire, &mut input)).ok()?;
     input.truncate(heard);
     (heard == len).then_some(input)
 }

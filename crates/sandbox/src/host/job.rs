@@ -165,14 +165,19 @@ impl Jail {
         let written = self.hand_over(&mut encoder, &output, len, deadline).await?;
         encoder.found_good();
         let task = Task::Verify(Verify { input_bytes: len, limits, artefacts });
-        let (outcome, copies) = tokio::join!(self.verified(&mut verifier, written.order(&task), deadline), async {
+        let (answer, copies) = tokio::join!(verifier.ask(written.order(&task), deadline), async {
             drop(over);
             written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
         });
+        let answer = answer?;
+        // While the verifier comes to its end.
+        let encoder_ended = self.end_well(&mut encoder, deadline).await;
+        drop((encoder, written));
+        let outcome = self.verified(&mut verifier, answer, deadline).await;
         if let Ok(Done::Verified) = outcome {
             verifier.found_good();
         }
-        self.end_well(&mut encoder, deadline).await?;
+        encoder_ended?;
         let Done::Verified = outcome? else { return Err(another(&mut verifier)) };
         let files = match copies {
             Some(files) => files.map_err(lacking("output memory"))?,
@@ -239,9 +244,17 @@ impl Jail {
         Ok(Handed::Mapped)
     }
 
-    /// [`Self::answer`] and [`Self::end`] of the child whose refusal is about what was written and not about the input.
-    async fn verified(&self, child: &mut Attended<'_>, order: Order<'_>, deadline: Deadline) -> Result<Done, Stop> {
-        let end = child.obey(order, deadline).await?;
+    /// The end of the child whose refusal is about what was written and not about the input.
+    async fn verified(
+        &self,
+        child: &mut Attended<'_>,
+        answer: Result<Done, End>,
+        deadline: Deadline,
+    ) -> Result<Done, Stop> {
+        let end = match answer {
+            Ok(_) => child.end(deadline).await?,
+            Err(end) => end,
+        };
         match (end.cause, end.last) {
             (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
             (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {

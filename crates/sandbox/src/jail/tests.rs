@@ -8,14 +8,23 @@ use std::{
     fs::File,
     io,
     net::TcpStream,
-    os::{fd::AsRawFd, unix::process::ExitStatusExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::process::ExitStatusExt,
+    },
     process::{Command, ExitStatus},
 };
 
-use rustix::process::{DumpableBehavior, Resource, getrlimit};
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{DumpableBehavior, Resource, getrlimit},
+};
 
-use super::{confine, limits, populate, process, syscalls};
-use crate::{layer::Layer, wire::SetUp};
+use super::{confine, hear_input, limits, populate, process, syscalls};
+use crate::{
+    layer::Layer,
+    wire::{MAX_FOLLOWING_BYTES, SetUp},
+};
 
 const CASE: &str = "LAZARET_JAIL_CASE";
 const HELD: i32 = 40;
@@ -34,6 +43,27 @@ fn case(name: &str) -> ExitStatus {
 #[track_caller]
 fn assert_holds(name: &str) {
     assert_eq!(case(name).code(), Some(HELD), "{name}");
+}
+
+#[test]
+fn an_input_that_follows_is_as_long_as_the_task_says() {
+    let heard = |sent: Option<usize>, told: u64| {
+        let (host, child) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        if let Some(sent) = sent {
+            rustix::io::write(&host, &vec![7; sent]).unwrap();
+        }
+        drop(host);
+        hear_input(child.as_fd(), told)
+    };
+    let most = MAX_FOLLOWING_BYTES;
+    for len in [1, 4096, most] {
+        assert_eq!(heard(Some(len), len as u64), Some(vec![7; len]));
+        assert_eq!(heard(Some(len - 1), len as u64), None, "{len}: one byte less");
+        assert_eq!(heard(Some(len + 1), len as u64), None, "{len}: one byte more");
+        assert_eq!(heard(None, len as u64), None, "{len}: nothing");
+    }
+    assert_eq!(heard(Some(most + 1), most as u64 + 1), None, "more than ever follows");
+    assert_eq!(heard(Some(1), u64::MAX), None);
 }
 
 #[test]
