@@ -510,7 +510,7 @@ fn the_jail_holds_for_a_user_without_privileges() {
         ("done", "done\ndone\ndone\n"),
         ("open", "policy_violation\n"),
         ("encode:memory", "memory\ndone\n"),
-        ("verify:refuse", "done\nunverified\ndone\n"),
+        ("verify:refuse", "done\ndone\nunverified\n"),
         ("self-test", "done\ndone\ndone\ndone\ndone\ndone\nOk(())\n"),
     ] {
         let mut command = if root { Command::new("setpriv") } else { Command::new(&program) };

@@ -48,9 +48,11 @@ pub(crate) fn run(nextest: &[String]) -> Result<ExitCode> {
 
 fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let program = workspace.program("lazaret");
-    let to_build = if program.exists() { 0 } else { TO_BUILD };
-    for (folder, needed, what) in [(program, to_build, "a first build"), (env::temp_dir(), TO_TEST, "the tests")] {
-        if let Some(warning) = room::lack(&folder, needed, what)? {
+    // Most often they are on the same disk.
+    let to_build = if program.exists() { 0 } else { TO_BUILD + TO_TEST };
+    let needs = [(program, to_build, "a first build and the tests"), (env::temp_dir(), TO_TEST, "the tests")];
+    for (folder, needed, what) in needs {
+        if let Some(warning) = room::lack(&folder, needed, what) {
             steps.warn(warning);
         }
     }

@@ -169,7 +169,6 @@ impl Jail {
             drop(over);
             written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
         });
-        let answer = answer?;
         // While the verifier comes to its end.
         let encoder_ended = self.end_well(&mut encoder, deadline).await;
         drop((encoder, written));
@@ -248,10 +247,10 @@ impl Jail {
     async fn verified(
         &self,
         child: &mut Attended<'_>,
-        answer: Result<Done, End>,
+        answer: Result<Result<Done, End>, JailError>,
         deadline: Deadline,
     ) -> Result<Done, Stop> {
-        let end = match answer {
+        let end = match answer? {
             Ok(_) => child.end(deadline).await?,
             Err(end) => end,
         };

@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::set_socket_send_buffer_size},
     process::{DumpableBehavior, Resource, getrlimit},
 };
 
@@ -49,6 +49,7 @@ fn assert_holds(name: &str) {
 fn an_input_that_follows_is_as_long_as_the_task_says() {
     let heard = |sent: Option<usize>, told: u64| {
         let (host, child) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        set_socket_send_buffer_size(&host, 2 * MAX_FOLLOWING_BYTES).unwrap();
         if let Some(sent) = sent {
             rustix::io::write(&host, &vec![7; sent]).unwrap();
         }
