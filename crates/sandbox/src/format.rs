@@ -148,6 +148,8 @@ pub struct Decode {
     pub colour: Colour,
     /// Longest side of the drawing of an image without pixels, 0 for its own size.
     pub draw_side: u32,
+    /// Up to this longest side an image that is stored as planes is wanted so ([`crate::picture::Planes`]); 0: never.
+    pub planes_side: u32,
 }
 
 /// Pixels to files: the second process of a job.
@@ -169,6 +171,21 @@ pub struct Encode {
     pub original_bytes: u64,
     /// Longest sides of the variants.
     pub variants: List<u32, MAX_VARIANTS>,
+}
+
+impl Encode {
+    /// From this quality of a JPEG on its colours have the resolution of its brightness, as with libvips.
+    pub const FULL_COLOURS: u8 = 90;
+
+    /// Up to which longest side an image can come as planes: where one JPEG of them is all that is made. 0: never.
+    pub const fn planes_side(&self) -> u32 {
+        let is_of_planes = matches!(self.format, OutputFormat::Jpeg) && self.quality < Self::FULL_COLOURS;
+        match (is_of_planes && self.variants.is_empty(), self.max_side) {
+            (false, _) => 0,
+            (true, 0) => u32::MAX,
+            (true, side) => side,
+        }
+    }
 }
 
 /// A document to a document: the second process of a job that has no first.

@@ -17,11 +17,18 @@
 //! gaps between rows; a frame of [`Layout::Indexed`] begins with 256 colours of four bytes, red, green, blue, alpha.
 //! Frames lie in the order of the table, each at the next multiple of [`ALIGNMENT`].
 //!
+//! Where the task wants it, a photograph may come as [planes](Planes) instead: half the bytes, and no colour is calculated
+//! only to be calculated back.
+//!
 //! The writer is a process that hostile bytes may have taken over: [`Table::read`] believes nothing, calculates with
 //! checks, and is what the host and the encoding process both ask.
 
+mod planes;
+
 use lazaret_core::ImageLimits;
 use thiserror::Error;
+
+pub use self::planes::{Planes, PlanesHeader};
 
 /// Length of the header.
 pub const HEADER_BYTES: usize = 32;
@@ -254,15 +261,35 @@ impl Table {
         }
         Ok(Self { canvas, frames })
     }
+}
 
+/// What the host has to know of a picture of either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
     /// How many frames.
-    pub fn len(&self) -> usize {
-        self.frames.len()
+    pub frames: u32,
+}
+
+impl Outline {
+    /// How much of a picture [`Self::read`] needs, from the header.
+    pub fn bytes(header: &[u8; HEADER_BYTES], limits: &ImageLimits) -> Result<usize, PictureError> {
+        if PlanesHeader::is_in(header) { Ok(HEADER_BYTES) } else { Table::bytes(header, limits) }
     }
 
-    /// Never: a picture has a frame.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+    /// Reads the beginning of a picture of `len` bytes in all.
+    pub fn read(beginning: &[u8], len: u64, limits: &ImageLimits) -> Result<Self, PictureError> {
+        if PlanesHeader::is_in(beginning) {
+            let header = beginning.first_chunk().ok_or(PictureError::Length)?;
+            let PlanesHeader { width, height, .. } = PlanesHeader::read(header, len, limits)?;
+            return Ok(Self { width, height, frames: 1 });
+        }
+        let Table { canvas, frames } = Table::read(beginning, len, limits)?;
+        let frames = u32::try_from(frames.len()).map_err(|_| PictureError::Limits)?;
+        Ok(Self { width: canvas.width, height: canvas.height, frames })
     }
 }
 
@@ -393,11 +420,16 @@ fn read_canvas(header: &[u8; HEADER_BYTES], limits: &ImageLimits) -> Result<Canv
         plays: number(header, 16),
         gamut: Gamut::from_code(header[20]).ok_or(PictureError::Header)?,
     };
-    let pixels = u64::from(canvas.width) * u64::from(canvas.height);
-    if pixels == 0 || pixels > limits.max_pixels || canvas.width.max(canvas.height) > limits.max_side {
+    check_size(canvas.width, canvas.height, limits)?;
+    Ok(canvas)
+}
+
+fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), PictureError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 || pixels > limits.max_pixels || width.max(height) > limits.max_side {
         return Err(PictureError::Limits);
     }
-    Ok(canvas)
+    Ok(())
 }
 
 fn read_frame(line: &[u8]) -> Option<(Frame, u64)> {

@@ -267,6 +267,7 @@ impl ToChild {
                     .u8(pages_code(task.pages))
                     .u8(colour_code(task.colour))
                     .u32(task.draw_side)
+                    .u32(task.planes_side)
                     .frame
             }
             Self::Work(Task::Encode(task), input) => {
@@ -374,6 +375,7 @@ impl Reader<'_> {
                 pages: self.code(pages_from_code)?,
                 colour: self.code(colour_from_code)?,
                 draw_side: self.u32(),
+                planes_side: self.u32(),
             }),
             4 => Task::Encode(Encode {
                 input_bytes: self.u64(),

@@ -4,5 +4,8 @@
 use lazaret_sandbox::{Refusal, RefusalCode};
 
 fn main() {
-    lazaret_sandbox::jail::run(|_, _| Err(Refusal::new(RefusalCode::DecodeFailed, "nothing is transformed here")))
+    lazaret_sandbox::jail::run(
+        |_| Ok(()),
+        |_, _| Err(Refusal::new(RefusalCode::DecodeFailed, "nothing is transformed here")),
+    )
 }

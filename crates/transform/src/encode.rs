@@ -19,7 +19,7 @@ use lazaret_sandbox::{
     Confined,
     format::{Artefact, ArtefactFormat, Encode, Encoded, List, MAX_ARTEFACTS},
     jail::end_out_of_memory,
-    picture::{Layout, Picture, Pixels},
+    picture::{Layout, Picture, Pixels, Planes, PlanesHeader},
 };
 
 use self::{
@@ -56,6 +56,13 @@ pub fn encode(confined: &Confined, task: &Encode, input: &[u8], output: &mut [u8
     encode_or_end(&|| -> Infallible { end_out_of_memory(confined) }, task, input, output)
 }
 
+impl Settings<'_> {
+    /// Of a lossy format, a little less each time.
+    fn quality_of(&self, attempt: u8) -> u8 {
+        self.quality.saturating_sub(attempt).clamp(1, 100)
+    }
+}
+
 /// What ends the process when a library in C gets no memory; Rust's own allocations end it themselves.
 pub(crate) type OutOfMemory<'a> = &'a dyn Fn() -> Infallible;
 
@@ -65,6 +72,9 @@ pub(crate) fn encode_or_end(
     input: &[u8],
     output: &mut [u8],
 ) -> Result<Encoded, Failure> {
+    if let Some(planes) = Planes::find(input, &task.limits).map_err(decode_failed)? {
+        return of_planes(task, &planes, output);
+    }
     let picture = Picture::read(input, &task.limits).map_err(decode_failed)?;
     let first = Raster::first(&picture).ok_or_else(|| decode_failed("a picture without a frame"))?;
     let profile = profile::of(picture.canvas().gamut)?;
@@ -76,6 +86,26 @@ pub(crate) fn encode_or_end(
         job.variant(fit(size.0, size.1, side), &mut files)?;
     }
     Ok(Encoded { artefacts: files.artefacts, thumbhash: placeholder::thumbhash(&first)? })
+}
+
+/// One JPEG of what is stored as one stores it.
+fn of_planes(task: &Encode, planes: &Planes<'_>, output: &mut [u8]) -> Result<Encoded, Failure> {
+    let PlanesHeader { width, height, gamut } = planes.header;
+    if width.max(height) > task.planes_side() {
+        return Err(decode_failed("planes where they are not wanted"));
+    }
+    let profile = profile::of(gamut)?;
+    let settings = Settings {
+        quality: task.quality,
+        background: task.background,
+        original_bytes: task.original_bytes,
+        profile: profile.as_deref(),
+    };
+    let mut files = Files { output, end: 0, artefacts: List::new() };
+    files.add(ArtefactFormat::Jpeg, (width, height), 1, |attempt, room| {
+        jpeg::of_planes(planes, &settings, attempt, room)
+    })?;
+    Ok(Encoded { artefacts: files.artefacts, thumbhash: placeholder::of_planes(planes)? })
 }
 
 struct Job<'a> {

@@ -4,7 +4,7 @@
 
 use lazaret_sandbox::{
     format::ImageLimits,
-    picture::{HEADER_BYTES, Picture, Table},
+    picture::{HEADER_BYTES, Outline, Picture, Planes, Table},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -14,6 +14,7 @@ const LIMITS: ImageLimits =
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
     check(&[b"LZP1", bytes].concat());
+    check(&[b"LZY1", bytes].concat());
 });
 
 /// What is taken keeps to the limits, and every frame lies inside of the bytes.
@@ -22,6 +23,13 @@ fn check(bytes: &[u8]) {
         let table = Table::bytes(header, &LIMITS);
         assert!(table.is_err() || table.is_ok_and(|bytes| bytes <= HEADER_BYTES + 64 * 40));
     }
+    if let Ok(Some(planes)) = Planes::find(bytes, &LIMITS) {
+        let (width, height) = (planes.header.width as usize, planes.header.height as usize);
+        assert!((width * height) as u64 <= LIMITS.max_pixels);
+        assert_eq!(planes.split().map(<[u8]>::len), [width * height, width * height / 4, width * height / 4]);
+    }
+    let outline = Outline::read(bytes, bytes.len() as u64, &LIMITS);
+    assert!(outline.is_ok() || Picture::read(bytes, &LIMITS).is_err());
     let Ok(picture) = Picture::read(bytes, &LIMITS) else { return };
     let canvas = *picture.canvas();
     assert!(u64::from(canvas.width) * u64::from(canvas.height) <= LIMITS.max_pixels);

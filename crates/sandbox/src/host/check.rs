@@ -2,7 +2,7 @@
 
 use crate::{
     format::{Artefact, ArtefactFormat, DocumentFormat, Encode, Encoded},
-    picture::Table,
+    picture::Outline,
 };
 
 /// What an honest encoder answers.
@@ -25,10 +25,9 @@ struct Bounds {
 
 impl Expected {
     /// The image and its variants, none of them larger than the picture or with more frames.
-    pub(super) fn files(task: &Encode, table: &Table) -> Self {
-        let (width, height) = (table.canvas.width, table.canvas.height);
+    pub(super) fn files(task: &Encode, outline: &Outline) -> Self {
+        let Outline { width, height, frames } = *outline;
         let side = |side| if side == 0 { u32::MAX } else { side };
-        let frames = u32::try_from(table.len()).unwrap_or(u32::MAX);
         let object = Bounds { width, height, side: side(task.max_side), frames };
         let variants = task.variants.iter().map(|max_side| Bounds { side: side(max_side), frames: 1, ..object });
         let bounds = std::iter::once(object).chain(variants).map(Some).collect();

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     format::{Artefact, Decode, Decoded, Encode, Encoded, Refusal, Sanitise, Verify},
     layer::Layer,
-    picture::{HEADER_BYTES, PictureError, Table},
+    picture::{HEADER_BYTES, Outline, PictureError},
     wire::{Done, Task, ToHost},
 };
 
@@ -110,12 +110,12 @@ impl Jail {
             return Err(judged_false(&mut decoder, claim));
         }
         let pixels = self.hand_over(&mut decoder, &picture, len, deadline).await?;
-        let table = read_table(&pixels, &picture, len, &decode.limits).await?;
-        let table = table.map_err(|lie| judged_false(&mut decoder, lie))?;
+        let outline = read_outline(&pixels, &picture, len, &decode.limits).await?;
+        let outline = outline.map_err(|lie| judged_false(&mut decoder, lie))?;
         decoder.found_good();
 
         let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };
-        let expected = Expected::files(&encode, &table);
+        let expected = Expected::files(&encode, &outline);
         let order = pixels.order(&Task::Encode(encode));
         let (done, verifier) = tokio::join!(self.answer(&mut encoder, order, deadline), async {
             drop((file, bytes));
@@ -296,32 +296,32 @@ fn judged_false(child: &mut Attended<'_>, lie: String) -> Stop {
 }
 
 /// Reads what the host needs to know of what the decoder wrote. `Ok(Err(lie))`: it is not a picture.
-async fn read_table(
+async fn read_outline(
     pixels: &Handed,
     picture: &Memory,
     len: u64,
     limits: &ImageLimits,
-) -> Result<Result<Table, String>, JailError> {
+) -> Result<Result<Outline, String>, JailError> {
     match pixels {
-        Handed::Copied(bytes) => Ok(Table::read(bytes, len, limits).map_err(|error| error.to_string())),
+        Handed::Copied(bytes) => Ok(Outline::read(bytes, len, limits).map_err(|error| error.to_string())),
         Handed::Mapped => {
             let (written, limits) = (picture.clone(), *limits);
-            blocking("picture", is_large(picture), move || read_mapped_table(&written, len, &limits)).await
+            blocking("picture", is_large(picture), move || read_mapped_outline(&written, len, &limits)).await
         }
     }
 }
 
-fn read_mapped_table(picture: &File, len: u64, limits: &ImageLimits) -> io::Result<Result<Table, String>> {
+fn read_mapped_outline(picture: &File, len: u64, limits: &ImageLimits) -> io::Result<Result<Outline, String>> {
     let mut header = [0; HEADER_BYTES];
     picture.read_exact_at(&mut header, 0)?;
-    let bytes = match Table::bytes(&header, limits) {
+    let bytes = match Outline::bytes(&header, limits) {
         Ok(bytes) if bytes as u64 <= len => bytes,
         Ok(_) => return Ok(Err(PictureError::Length.to_string())),
         Err(error) => return Ok(Err(error.to_string())),
     };
     let mut beginning = vec![0; bytes];
     picture.read_exact_at(&mut beginning, 0)?;
-    Ok(Table::read(&beginning, len, limits).map_err(|error| error.to_string()))
+    Ok(Outline::read(&beginning, len, limits).map_err(|error| error.to_string()))
 }
 
 /// Every file of a copy in a memfd of its own. They lie one behind the other, which is checked.

@@ -87,15 +87,6 @@ pub(super) fn image_plan(format: ImageFormat, limits: ImageLimits, output: &Imag
     let variants = List::of(output.variants.iter().map(|variant| variant.max_side))
         .ok_or_else(|| format!("{} variants", output.variants.len()))?;
     let wanted = output.format.unwrap_or_else(|| format.output());
-    let decode = Decode {
-        input_bytes: 0,
-        format,
-        limits,
-        animation: animation(output, wanted),
-        pages: output.pages,
-        colour: output.colour,
-        draw_side: output.max_side.unwrap_or(DRAW_SIDE).min(limits.max_side),
-    };
     let encode = Encode {
         input_bytes: 0,
         limits,
@@ -105,6 +96,16 @@ pub(super) fn image_plan(format: ImageFormat, limits: ImageLimits, output: &Imag
         background: output.background,
         original_bytes: 0,
         variants,
+    };
+    let decode = Decode {
+        input_bytes: 0,
+        format,
+        limits,
+        animation: animation(output, wanted),
+        pages: output.pages,
+        colour: output.colour,
+        draw_side: output.max_side.unwrap_or(DRAW_SIDE).min(limits.max_side),
+        planes_side: encode.planes_side(),
     };
     Ok(Plan::Image { decode, encode })
 }

@@ -104,3 +104,61 @@ fn no_byte_makes_a_reader_leave_its_bounds() {
     }
     assert_eq!(Picture::read(&[good.as_slice(), &[0]].concat(), &LIMITS).unwrap_err(), PictureError::Length);
 }
+
+fn planes(width: u32, height: u32) -> Result<Vec<u8>, PictureError> {
+    let mut output = vec![0xaa; 512];
+    let (samples, len) = PlanesHeader { width, height, gamut: Gamut::AdobeRgb }.begin(&mut output)?;
+    let third = samples.len() / 6;
+    samples.iter_mut().enumerate().for_each(|(at, sample)| *sample = u8::try_from(at / third).unwrap());
+    output.truncate(usize::try_from(len).unwrap());
+    Ok(output)
+}
+
+#[test]
+fn planes_are_one_of_brightness_and_two_of_half_its_sides() {
+    let bytes = planes(8, 4).unwrap();
+    let found = Planes::find(&bytes, &LIMITS).unwrap().unwrap();
+    assert_eq!(found.header, PlanesHeader { width: 8, height: 4, gamut: Gamut::AdobeRgb });
+    let brightness = [[0; 8], [1; 8], [2; 8], [3; 8]].concat();
+    assert_eq!(found.split(), [&brightness[..], &[4; 8], &[5; 8]]);
+    let len = bytes.len() as u64;
+    assert_eq!(Outline::read(&bytes[..HEADER_BYTES], len, &LIMITS), Ok(Outline { width: 8, height: 4, frames: 1 }));
+    assert_eq!(Outline::bytes(bytes.first_chunk().unwrap(), &LIMITS), Ok(HEADER_BYTES));
+    assert_eq!(Picture::read(&bytes, &LIMITS).unwrap_err(), PictureError::Header);
+    assert!(matches!(Planes::find(&animation(1, 1), &LIMITS), Ok(None)));
+    let frames = animation(3, 3);
+    let outline = Outline { width: 8, height: 4, frames: 3 };
+    assert_eq!(Outline::read(&frames, frames.len() as u64, &LIMITS), Ok(outline));
+}
+
+#[test]
+fn planes_of_odd_sides_or_without_room_are_not_begun() {
+    assert_eq!(planes(7, 4), Err(PictureError::Header));
+    assert_eq!(planes(8, 3), Err(PictureError::Header));
+    assert_eq!(planes(64, 64), Err(PictureError::Full(512)));
+    assert_eq!(planes(u32::MAX - 1, u32::MAX - 1), Err(PictureError::Header));
+}
+
+#[test]
+fn no_byte_makes_a_reader_of_planes_leave_its_bounds() {
+    let good = planes(8, 4).unwrap();
+    for at in 0..ALIGNMENT {
+        for value in [0, 1, 2, 5, 6, 0x7f, 0x80, 0xff] {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            if let Ok(Some(planes)) = Planes::find(&bytes, &LIMITS) {
+                let PlanesHeader { width, height, .. } = planes.header;
+                assert_eq!((width % 2, height % 2), (0, 0));
+                let pixels = usize::try_from(width * height).unwrap();
+                assert_eq!(planes.split().map(<[u8]>::len), [pixels, pixels / 4, pixels / 4]);
+            }
+        }
+    }
+    for len in 4..good.len() {
+        assert_eq!(Planes::find(&good[..len], &LIMITS).unwrap_err(), PictureError::Length, "{len}");
+    }
+    assert_eq!(Planes::find(&[good.as_slice(), &[0]].concat(), &LIMITS).unwrap_err(), PictureError::Length);
+    for limits in [ImageLimits { max_pixels: 31, ..LIMITS }, ImageLimits { max_side: 7, ..LIMITS }] {
+        assert_eq!(Planes::find(&good, &limits).unwrap_err(), PictureError::Limits);
+    }
+}

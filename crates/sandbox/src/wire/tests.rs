@@ -24,6 +24,7 @@ fn every_message_comes_back_as_it_went() {
         pages: MultiPage::First,
         colour: Colour::Keep,
         draw_side: 1024,
+        planes_side: 4096,
     };
     let encode = Encode {
         input_bytes: 1 << 33,

@@ -7,7 +7,7 @@ use lazaret_sandbox::{
     format::{
         Animation, Colour, Decode, Encode, ImageFormat, ImageLimits, List, MultiPage, OutputFormat, RefusalCode, Verify,
     },
-    picture::Picture,
+    picture::Outline,
 };
 use lazaret_transform::transform;
 use libfuzzer_sys::fuzz_target;
@@ -21,23 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
     let choice = bytes.last().copied().unwrap_or_default();
     let confined = Confined::unconfined();
     let mut picture = vec![0; 2 << 20];
-    let task = Decode {
-        input_bytes: bytes.len() as u64,
-        format,
-        limits: LIMITS,
-        animation: if choice & 1 == 0 { Animation::Keep } else { Animation::FirstFrame },
-        pages: MultiPage::First,
-        colour: if choice & 2 == 0 { Colour::Srgb } else { Colour::Keep },
-        draw_side: 64,
-    };
-    let job = Job { task: Task::Decode(task), input: bytes, output: &mut picture };
-    let Ok(Done::Decoded(decoded)) = transform(&confined, job) else { return };
-    let picture = &picture[..usize::try_from(decoded.len).expect("a picture fits into memory")];
-    Picture::read(picture, &LIMITS).expect("a decoder writes sound pictures");
-
     let formats = [OutputFormat::Jpeg, OutputFormat::Png, OutputFormat::Gif, OutputFormat::WebP];
-    let task = Encode {
-        input_bytes: decoded.len,
+    let encode = Encode {
+        input_bytes: 0,
         limits: LIMITS,
         format: formats[usize::from(choice >> 2 & 3)],
         quality: 80,
@@ -46,6 +32,23 @@ fuzz_target!(|bytes: &[u8]| {
         original_bytes: bytes.len() as u64,
         variants: List::of((choice & 32 != 0).then_some(9)).expect("one variant fits"),
     };
+    let task = Decode {
+        input_bytes: bytes.len() as u64,
+        format,
+        limits: LIMITS,
+        animation: if choice & 1 == 0 { Animation::Keep } else { Animation::FirstFrame },
+        pages: MultiPage::First,
+        colour: if choice & 2 == 0 { Colour::Srgb } else { Colour::Keep },
+        draw_side: 64,
+        planes_side: encode.planes_side(),
+        planes_side: 0,
+    };
+    let job = Job { task: Task::Decode(task), input: bytes, output: &mut picture };
+    let Ok(Done::Decoded(decoded)) = transform(&confined, job) else { return };
+    let picture = &picture[..usize::try_from(decoded.len).expect("a picture fits into memory")];
+    Outline::read(picture, decoded.len, &LIMITS).expect("a decoder writes sound pictures");
+
+    let task = Encode { input_bytes: decoded.len, ..encode };
     let mut files = vec![0; 4 << 20];
     let job = Job { task: Task::Encode(task), input: picture, output: &mut files };
     let encoded = match transform(&confined, job) {

@@ -15,7 +15,7 @@ const LIMITS: ImageLimits =
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, picture)) = bytes.split_first() else { return };
     // Numbers that fit together are rare among random ones: offsets and lengths are made right.
-    let picture = mended(picture);
+    let picture = if choice & 16 == 0 { mended(picture) } else { planes(picture) };
     let confined = Confined::unconfined();
     let formats = [OutputFormat::Jpeg, OutputFormat::Png, OutputFormat::Gif, OutputFormat::WebP];
     let task = Encode {
@@ -37,6 +37,16 @@ fuzz_target!(|bytes: &[u8]| {
     let verified = transform(&confined, Job { task: Task::Verify(task), input, output: &mut [] });
     assert!(verified.is_ok(), "what was encoded is not verified: {verified:?}");
 });
+
+/// Planes of a small size, their samples as they come.
+fn planes(bytes: &[u8]) -> Vec<u8> {
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+    let (width, height) = (u32::from(byte(0) % 40 + 1) * 2, u32::from(byte(1) % 40 + 1) * 2);
+    let mut out = [b"LZY1".as_slice(), &width.to_le_bytes(), &height.to_le_bytes(), &[byte(2) % 5]].concat();
+    out.resize(64, 0);
+    out.extend((0..(width * height / 2 * 3) as usize).map(|sample| byte(3 + sample % bytes.len().max(1))));
+    out
+}
 
 /// A picture (`lazaret_sandbox::picture`) of up to three frames whose sizes are small and whose offsets are right, its
 /// other bytes as they come.

@@ -89,9 +89,19 @@ impl Colours {
         self.kept.unwrap_or(Gamut::Srgb)
     }
 
+    /// Whether [`Self::apply`] changes anything.
+    pub(crate) fn converts(&self) -> bool {
+        self.foreign().is_some()
+    }
+
+    /// The profile of pixels that do not stay as they are.
+    fn foreign(&self) -> Option<&ColorProfile> {
+        self.profile.as_ref().filter(|_| self.kept.is_none())
+    }
+
     /// Converts pixels in place.
     pub(crate) fn apply(&self, layout: Layout, pixels: &mut [u8]) {
-        let Some(profile) = self.profile.as_ref().filter(|_| self.kept.is_none()) else { return };
+        let Some(profile) = self.foreign() else { return };
         match layout {
             Layout::Rgb => {
                 let transform = self.rgb.get_or_init(|| to_srgb(profile, moxcms::Layout::Rgb));

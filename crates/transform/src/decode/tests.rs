@@ -51,6 +51,7 @@ fn task(format: ImageFormat) -> Decode {
         pages: MultiPage::Hold,
         colour: Colour::Srgb,
         draw_side: 0,
+        planes_side: 0,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+use lazaret_sandbox::{format::Encode, picture::Planes};
+use turbojpeg::{Compressor, Image, PixelFormat, Subsamp, YuvImage};
 
 use super::{
     Settings,
@@ -12,8 +13,7 @@ use crate::failure::{Failure, encode_failed, output_full, side_too_long};
 
 /// What libjpeg can code (`JPEG_MAX_DIMENSION` in its `jmorecfg.h`).
 const MAX_SIDE: u32 = 65_500;
-/// From here on colours have the resolution of brightness, as with libvips.
-const FULL_CHROMA: u8 = 90;
+const FULL_CHROMA: u8 = Encode::FULL_COLOURS;
 /// Where the first segment, JFIF's, ends.
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Before a profile: marker, length, name, number one of one (ICC.1:2022, annex B.4).
@@ -26,29 +26,61 @@ pub(crate) fn still(
     attempt: u8,
     room: &mut [u8],
 ) -> Result<usize, Failure> {
-    let failed = |error: &dyn Display| encode_failed("JPEG", error);
-    if image.width.max(image.height) > MAX_SIDE {
-        return Err(side_too_long("JPEG", MAX_SIDE));
-    }
+    side(image.width.max(image.height))?;
     let image = image.flatten(settings.background);
     let image = if settings.profile.is_some() { image.into_colour() } else { image };
-    let quality = settings.quality.saturating_sub(attempt).clamp(1, 100);
+    let quality = settings.quality_of(attempt);
     let (format, subsampling) = kind(matches!(image.channels, Channels::Grey | Channels::GreyAlpha), quality);
-    let side = |pixels: u32| usize::try_from(pixels).map_err(|error| failed(&error));
     let (width, height) = (side(image.width)?, side(image.height)?);
-    let mut compressor = compressor(quality, subsampling).map_err(|error| failed(&error))?;
-    let most = compressor.buf_len(width, height).map_err(|error| failed(&error))?;
     let pitch = width * image.channels.count();
     let source = Image { pixels: &*image.samples, width, pitch, height, format };
+    written(settings, (quality, subsampling, width, height), room, |compressor, room| {
+        compressor.compress_to_slice(source, room)
+    })
+}
+
+/// Encodes an image that is as a JPEG stores it, but for the last step.
+pub(crate) fn of_planes(
+    image: &Planes<'_>,
+    settings: &Settings<'_>,
+    attempt: u8,
+    room: &mut [u8],
+) -> Result<usize, Failure> {
+    let (width, height) = (side(image.header.width)?, side(image.header.height)?);
+    let subsamp = Subsamp::Sub2x2;
+    let source = YuvImage { pixels: image.samples, width, align: 1, height, subsamp };
+    written(settings, (settings.quality_of(attempt), subsamp, width, height), room, |compressor, room| {
+        compressor.compress_yuv_to_slice(source, room)
+    })
+}
+
+/// Writes a file by one way to compress, and the profile into it.
+fn written(
+    settings: &Settings<'_>,
+    (quality, subsampling, width, height): (u8, Subsamp, usize, usize),
+    room: &mut [u8],
+    compress: impl FnOnce(&mut Compressor, &mut [u8]) -> Result<usize, turbojpeg::Error>,
+) -> Result<usize, Failure> {
+    let mut compressor = compressor(quality, subsampling).map_err(|error| failed(&error))?;
+    let most = compressor.buf_len(width, height).map_err(|error| failed(&error))?;
     let enough = room.len() >= most;
     // Where there is room for whatever comes, it is not for want of room that it fails.
-    let len = compressor
-        .compress_to_slice(source, room)
-        .map_err(|error| if enough { failed(&error) } else { output_full() })?;
+    let len = compress(&mut compressor, room).map_err(|error| if enough { failed(&error) } else { output_full() })?;
     match settings.profile {
         None => Ok(len),
         Some(profile) => insert(&segment(profile).ok_or_else(|| failed(&"the profile is too long"))?, len, room),
     }
+}
+
+fn side(pixels: u32) -> Result<usize, Failure> {
+    match usize::try_from(pixels) {
+        Ok(pixels) if pixels <= MAX_SIDE as usize => Ok(pixels),
+        _ => Err(side_too_long("JPEG", MAX_SIDE)),
+    }
+}
+
+fn failed(error: &dyn Display) -> Failure {
+    encode_failed("JPEG", error)
 }
 
 /// The segment that holds a profile.

@@ -109,8 +109,12 @@ impl Out {
 }
 
 pub(crate) fn try_encode(scene: &Scene, task: &Encode, room: usize) -> Result<Out, Failure> {
+    try_encode_bytes(&scene.write(), task, room)
+}
+
+fn try_encode_bytes(picture: &[u8], task: &Encode, room: usize) -> Result<Out, Failure> {
     let mut bytes = vec![0xaa; room];
-    let encoded = encode_or_end(&|| panic!("out of memory"), task, &scene.write(), &mut bytes)?;
+    let encoded = encode_or_end(&|| panic!("out of memory"), task, picture, &mut bytes)?;
     bytes.truncate(encoded.artefacts.iter().map(|file| usize::try_from(file.len).unwrap()).sum());
     Ok(Out { bytes, encoded })
 }
@@ -188,6 +192,96 @@ fn grey_stays_grey() {
     assert_eq!(turbojpeg::read_header(out.file(0).0).unwrap().subsamp, turbojpeg::Subsamp::Gray);
     let out = encoded(&scene, &task(OutputFormat::Png));
     assert_eq!(out.file(0).0[25], 0);
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a byte holds")]
+fn byte(value: f64) -> u8 {
+    value.round().clamp(0.0, 255.0) as u8
+}
+
+/// The same as planes (ITU-T T.871, 7), colours of four pixels from the left upper one of them.
+fn planes(image: &Raster<'_>, gamut: Gamut) -> Vec<u8> {
+    let mut bytes = vec![0xaa; 1 << 20];
+    let header = PlanesHeader { width: image.width, height: image.height, gamut };
+    let (samples, len) = header.begin(&mut bytes).unwrap();
+    let (width, pixels) = (image.width as usize, image.pixels().count());
+    let (brightness, colours) = samples.split_at_mut(pixels);
+    let (blue, red) = colours.split_at_mut(pixels / 4);
+    for (at, [r, g, b, _]) in image.pixels().enumerate() {
+        let [r, g, b] = [r, g, b].map(f64::from);
+        let y = 0.299 * r + 0.587 * g + 0.114 * b;
+        brightness[at] = byte(y);
+        let (x, row) = (at % width, at / width);
+        if x % 2 == 0 && row % 2 == 0 {
+            let place = row / 2 * (width / 2) + x / 2;
+            blue[place] = byte(128.0 + (b - y) / 1.772);
+            red[place] = byte(128.0 + (r - y) / 1.402);
+        }
+    }
+    bytes.truncate(usize::try_from(len).unwrap());
+    bytes
+}
+
+#[test]
+fn planes_become_the_jpeg_that_pixels_become() {
+    let task = task(OutputFormat::Jpeg);
+    for (width, height) in [(2, 2), (64, 48), (34, 18), (200, 2)] {
+        let scene = Scene::gradient(width, height, Layout::Rgb);
+        let image = first(&scene);
+        let out = try_encode_bytes(&planes(&image, Gamut::Srgb), &task, 1 << 20).unwrap();
+        crate::verify::tests::look_at(&out).unwrap();
+        let (file, artefact) = out.file(0);
+        assert_eq!((artefact.width, artefact.height, artefact.frames), (width, height, 1));
+        assert_eq!(turbojpeg::read_header(file).unwrap().subsamp, turbojpeg::Subsamp::Sub2x2);
+        let found = difference(&decoded(file, ArtefactFormat::Jpeg), &image);
+        let usual = difference(&decoded(encoded(&scene, &task).file(0).0, ArtefactFormat::Jpeg), &image);
+        assert!(found <= usual + 4.0, "{width}x{height}: {found}, of pixels {usual}");
+    }
+}
+
+#[test]
+fn planes_look_as_their_pixels_do() {
+    let image = first(&Scene::gradient(64, 48, Layout::Rgb));
+    let hash = |picture: &[u8]| -> Vec<u8> {
+        let out = try_encode_bytes(picture, &task(OutputFormat::Jpeg), 1 << 20).unwrap();
+        out.encoded.thumbhash.iter().collect()
+    };
+    let [of_planes, of_pixels] =
+        [planes(&image, Gamut::Srgb), Scene::gradient(64, 48, Layout::Rgb).write()].map(|picture| {
+            let (_, _, pixels) = thumbhash::thumb_hash_to_rgba(&hash(&picture)).unwrap();
+            pixels
+        });
+    let far = of_planes.iter().zip(&of_pixels).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(of_planes.len() == of_pixels.len() && far <= Some(24), "{far:?}");
+}
+
+#[test]
+fn planes_of_a_wide_gamut_have_our_profile() {
+    let image = first(&Scene::gradient(32, 16, Layout::Rgb));
+    for gamut in profile::WIDE {
+        let out = try_encode_bytes(&planes(&image, gamut), &task(OutputFormat::Jpeg), 1 << 20).unwrap();
+        crate::verify::tests::look_at(&out).unwrap();
+        let name = profile::of(gamut).unwrap().unwrap();
+        assert!(out.bytes.windows(name.len()).any(|window| window == name), "{gamut:?}");
+    }
+}
+
+#[test]
+fn planes_that_are_not_wanted_are_refused() {
+    let picture = planes(&first(&Scene::gradient(64, 48, Layout::Rgb)), Gamut::Srgb);
+    for unwanted in [
+        task(OutputFormat::Png),
+        Encode { quality: 90, ..task(OutputFormat::Jpeg) },
+        Encode { max_side: 63, ..task(OutputFormat::Jpeg) },
+        Encode { variants: List::of([9]).unwrap(), ..task(OutputFormat::Jpeg) },
+    ] {
+        let refusal: lazaret_sandbox::Refusal = try_encode_bytes(&picture, &unwanted, 1 << 20).err().unwrap().into();
+        assert_eq!(refusal.detail.as_str(), "planes where they are not wanted");
+    }
+    let wanted = Encode { max_side: 64, ..task(OutputFormat::Jpeg) };
+    assert!(try_encode_bytes(&picture, &wanted, 1 << 20).is_ok());
+    let refusal: lazaret_sandbox::Refusal = try_encode_bytes(&picture, &wanted, 100).err().unwrap().into();
+    assert_eq!(refusal.code, lazaret_sandbox::RefusalCode::OutputLimit);
 }
 
 #[test]

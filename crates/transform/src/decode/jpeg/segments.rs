@@ -15,8 +15,12 @@ pub(crate) struct Segments<'a> {
     coding: u8,
     components: Vec<Component>,
     pub(super) scans: Vec<Scan>,
+    /// Where the segments lie without which the first scan cannot be decoded, markers and all, its own the last.
+    pub(super) needed: Vec<Range<usize>>,
     /// The tables of DC differences by their number, as the first scan finds them.
     pub(super) differences: [Option<Table<'a>>; 4],
+    /// The classes and numbers of all Huffman tables so far.
+    tables: Vec<u8>,
     /// Whether there is an end marker.
     is_ended: bool,
     /// Length from the start of image to behind its end.
@@ -43,6 +47,8 @@ pub(super) struct Scan {
     pub(super) interval: u16,
     /// Restart markers.
     pub(super) restarts: u64,
+    /// Whether it has all of its Huffman tables. Some decoders have tables of their own for what lacks them.
+    has_tables: bool,
     /// Where its coded data lies.
     pub(super) coded: Range<usize>,
 }
@@ -50,6 +56,7 @@ pub(super) struct Scan {
 const BASELINE: u8 = 0xc0;
 const EXTENDED: u8 = 0xc1;
 const PROGRESSIVE: u8 = 0xc2;
+const MARKER_BYTES: usize = 2;
 const TRUNCATED: &str = "a JPEG without an end is truncated";
 
 impl<'a> Segments<'a> {
@@ -65,7 +72,9 @@ impl<'a> Segments<'a> {
             coding: 0,
             components: Vec::new(),
             scans: Vec::new(),
+            needed: Vec::new(),
             differences: [None; 4],
+            tables: Vec::new(),
             is_ended: false,
             len: 2,
         };
@@ -76,7 +85,11 @@ impl<'a> Segments<'a> {
                 0xd9 => found.is_ended = true,
                 0x01 | 0xd0..=0xd8 => {}
                 _ => {
+                    let start = found.len - MARKER_BYTES;
                     let payload = segment(bytes, &mut found.len)?;
+                    if found.scans.is_empty() && matches!(marker, BASELINE..=0xc4 | 0xda | 0xdb | 0xdd) {
+                        found.needed.push(start..found.len);
+                    }
                     match marker {
                         0xc4 => found.read_tables(payload)?,
                         0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => found.read_frame(marker, payload)?,
@@ -99,6 +112,7 @@ impl<'a> Segments<'a> {
     fn read_tables(&mut self, payload: &'a [u8]) -> Result<(), &'static str> {
         for (number, table) in Table::read_all(payload)? {
             table.check_sizes(number >= 0x10)?;
+            self.tables.push(number);
             if let (true, Some(slot)) = (self.scans.is_empty(), self.differences.get_mut(usize::from(number))) {
                 *slot = Some(table);
             }
@@ -134,14 +148,17 @@ impl<'a> Segments<'a> {
         let (&count, rest) = payload.split_first().ok_or(cut)?;
         let (parts, selection) = rest.split_at_checked(usize::from(count) * 2).ok_or(cut)?;
         let selection = *selection.first_chunk().ok_or(cut)?;
+        let parts = parts.as_chunks().0;
+        let has_table = |number: u8| self.tables.contains(&number);
+        let has_tables = parts.iter().all(|&[_, tables]| has_table(tables >> 4) && has_table(0x10 | tables & 15));
         let part = |&[name, tables]: &[u8; 2]| {
             let place = self.components.iter().position(|component| component.name == name);
             Ok((place.ok_or("a JPEG scan of a component that is not there")?, tables >> 4))
         };
-        let parts = parts.as_chunks().0.iter().map(part).collect::<Result<_, &str>>()?;
+        let parts = parts.iter().map(part).collect::<Result<_, &str>>()?;
         let start = self.len;
         let restarts = skip_coded(bytes, &mut self.len)?;
-        self.scans.push(Scan { parts, selection, interval, restarts, coded: start..self.len });
+        self.scans.push(Scan { parts, selection, interval, restarts, has_tables, coded: start..self.len });
         Ok(())
     }
 
@@ -156,6 +173,18 @@ impl<'a> Segments<'a> {
 
     pub(crate) const fn components(&self) -> usize {
         self.components.len()
+    }
+
+    /// Whether it is as most photographs are: baseline, in one scan, of three components, one sample of each colour for
+    /// four of brightness.
+    pub(super) fn is_plain(&self) -> bool {
+        let samplings = self.components.iter().map(|component| (component.across, component.down));
+        let [Scan { parts, selection, has_tables, .. }] = self.scans.as_slice() else { return false };
+        (self.coding, self.precision) == (BASELINE, 8)
+            && samplings.eq([(2, 2), (1, 1), (1, 1)])
+            && parts.iter().map(|(place, _)| *place).eq(0..3)
+            && *selection == [0, 63, 0]
+            && *has_tables
     }
 
     /// Whether all components have as many samples.

@@ -12,6 +12,7 @@ fn task(draw_side: u32) -> Decode {
         pages: MultiPage::Hold,
         colour: Colour::Srgb,
         draw_side,
+        planes_side: 0,
     }
 }
 

@@ -1,8 +1,9 @@
 use image::{ImageFormat as Codec, metadata::Orientation};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use lazaret_sandbox::{
+    Refusal,
     format::{Colour, Decode, ImageFormat},
-    picture::{Gamut, Layout},
+    picture::{Gamut, Layout, Planes, PlanesHeader},
 };
 use moxcms::ColorProfile;
 
@@ -217,4 +218,126 @@ fn a_comment_behind_the_pixels_changes_nothing() {
         let padded = [&whole[..whole.len() - 2], &[0, 0, 0, 0xff, 0xff, 0xff, 0xd9]].concat();
         assert_eq!(shown(&jpeg(), &padded).samples(), shown(&jpeg(), &whole).samples());
     }
+}
+
+/// What comes as planes of an image of up to 64 pixels a side: their header and samples.
+fn planes(task: &Decode, bytes: &[u8]) -> Option<(PlanesHeader, Vec<u8>)> {
+    let mut output = vec![0xa5; 1 << 16];
+    let decoded = super::super::pixels(task, bytes, &mut output).unwrap();
+    let written = &output[..usize::try_from(decoded.len).unwrap()];
+    let found = Planes::find(written, &task.limits).unwrap()?;
+    Some((found.header, found.samples.to_vec()))
+}
+
+fn photograph() -> Vec<u8> {
+    jpeg_of(&quarters(), (64, 32), ColorType::Rgb, |encoder| encoder.set_sampling_factor(SamplingFactor::F_2_2))
+}
+
+#[test]
+fn a_photograph_comes_as_planes_where_they_are_wanted() {
+    let wanted = Decode { planes_side: 64, ..jpeg() };
+    for restarts in [0, 1] {
+        let bytes = jpeg_of(&quarters(), (64, 32), ColorType::Rgb, |encoder| {
+            encoder.set_sampling_factor(SamplingFactor::F_2_2);
+            encoder.set_restart_interval(restarts);
+            encoder.add_app_segment(1, b"Exif\0\0nothing".to_vec()).unwrap();
+        });
+        let (header, samples) = planes(&wanted, &bytes).unwrap();
+        assert_eq!(header, PlanesHeader { width: 64, height: 32, gamut: Gamut::Srgb });
+        let [brightness, rest] = [&samples[..64 * 32], &samples[64 * 32..]];
+        let (blue, red) = rest.split_at(32 * 16);
+        let image = quarters();
+        for (x, y) in [(3, 3), (60, 3), (3, 28), (60, 28)] {
+            let [r, g, b] = image[(x, y)].0.map(f32::from);
+            // ITU-T T.871, 7.
+            let expected = [
+                0.299 * r + 0.587 * g + 0.114 * b,
+                128.0 - 0.168_7 * r - 0.331_3 * g + 0.5 * b,
+                128.0 + 0.5 * r - 0.418_7 * g - 0.081_3 * b,
+            ];
+            let (x, y) = (x as usize, y as usize);
+            let found = [brightness[y * 64 + x], blue[y / 2 * 32 + x / 2], red[y / 2 * 32 + x / 2]].map(f32::from);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected.min(255.0)).abs() < 3.0, "{found} for {expected} at {x}, {y}");
+            }
+        }
+    }
+    assert!(planes(&jpeg(), &photograph()).is_none());
+    assert!(planes(&Decode { planes_side: 63, ..jpeg() }, &photograph()).is_none());
+}
+
+#[test]
+fn what_planes_cannot_say_comes_as_pixels() {
+    let wanted = Decode { planes_side: u32::MAX, ..jpeg() };
+    let of = |size: (u16, u16), colour, set: &dyn Fn(&mut Encoder<&mut Vec<u8>>)| {
+        let samples = vec![99; usize::from(size.0) * usize::from(size.1) * 3];
+        jpeg_of(&samples, size, colour, |encoder| {
+            encoder.set_sampling_factor(SamplingFactor::F_2_2);
+            set(encoder);
+        })
+    };
+    let profile = ColorProfile::new_display_p3().encode().unwrap();
+    assert!(planes(&wanted, &of((16, 16), ColorType::Rgb, &|_| ())).is_some());
+    for (what, bytes) in [
+        ("an odd width", of((15, 16), ColorType::Rgb, &|_| ())),
+        ("an odd height", of((16, 15), ColorType::Rgb, &|_| ())),
+        ("grey", of((16, 16), ColorType::Luma, &|_| ())),
+        ("progressive", of((16, 16), ColorType::Rgb, &|encoder| encoder.set_progressive(true))),
+        ("full colours", of((16, 16), ColorType::Rgb, &|encoder| encoder.set_sampling_factor(SamplingFactor::F_1_1))),
+        ("half colours", of((16, 16), ColorType::Rgb, &|encoder| encoder.set_sampling_factor(SamplingFactor::F_2_1))),
+        (
+            "turned",
+            of((16, 16), ColorType::Rgb, &|encoder| {
+                encoder.add_app_segment(1, [b"Exif\0\0", exif(6).as_slice()].concat()).unwrap();
+            }),
+        ),
+        ("other colours", of((16, 16), ColorType::Rgb, &|encoder| encoder.add_icc_profile(&profile).unwrap())),
+    ] {
+        assert!(planes(&wanted, &bytes).is_none(), "{what}");
+    }
+    let kept = Decode { colour: Colour::Keep, ..wanted };
+    let bytes = of((16, 16), ColorType::Rgb, &|encoder| encoder.add_icc_profile(&profile).unwrap());
+    assert_eq!(planes(&kept, &bytes).unwrap().0.gamut, Gamut::DisplayP3);
+}
+
+#[test]
+fn what_libjpeg_warns_of_is_decoded_as_without_planes() {
+    let wanted = Decode { planes_side: 64, ..jpeg() };
+    let good = photograph();
+    let end = good.len() - 2;
+    let padded = [&good[..end], &[0; 9], &good[end..]].concat();
+    assert!(planes(&wanted, &good).is_some());
+    assert!(planes(&wanted, &padded).is_none());
+    assert_eq!(shown(&wanted, &padded).samples(), shown(&jpeg(), &padded).samples());
+    for cut in [20, 60] {
+        let damaged = [&good[..end - cut], &good[end..]].concat();
+        assert_eq!(refused(&wanted, &damaged).code, refused(&jpeg(), &damaged).code);
+    }
+}
+
+/// No byte of a photograph, whatever it becomes, leads to other answers with planes than without, or out of their room.
+#[test]
+fn a_broken_photograph_is_answered_as_without_planes() {
+    let wanted = Decode { planes_side: 64, ..jpeg() };
+    let good = photograph();
+    let answers = |bytes: &[u8]| {
+        [&wanted, &jpeg()].map(|task| {
+            let mut output = vec![0xa5; 1 << 20];
+            super::super::pixels(task, bytes, &mut output)
+                .map(drop)
+                .map_err(|failure| Refusal::from(failure).detail.to_string())
+        })
+    };
+    let mut differing = Vec::new();
+    for at in 2..good.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bytes = good.clone();
+            bytes[at] ^= flip;
+            let [with, without] = answers(&bytes);
+            if with != without {
+                differing.push(format!("byte {at} by {flip:#04x}: {with:?} and {without:?}"));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{differing:#?}");
 }

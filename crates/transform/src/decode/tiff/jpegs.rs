@@ -56,7 +56,8 @@ impl<'a> Jpegs<'a> {
     pub(super) fn read(&self, index: u32, stored_width: u32, (width, rows): (u32, u32)) -> Result<Vec<u8>, Failure> {
         let bytes = self.bytes(index).ok_or_else(|| decode_failed("a TIFF strip or tile is cut short"))?;
         let image = bytes.strip_prefix(b"\xff\xd8").ok_or_else(|| decode_failed("a strip or tile is no JPEG"))?;
-        let mut jpeg = Jpeg::read(&[&self.tables, image].concat(), &self.limits)?;
+        let whole = [&self.tables, image].concat();
+        let jpeg = Jpeg::read(&whole, &self.limits)?;
         if jpeg.width != stored_width || jpeg.height < rows || jpeg.components != self.samples {
             return Err(decode_failed("a TIFF whose strips or tiles are not what it says"));
         }
