@@ -60,7 +60,7 @@ fn main() {
         Some(("survives", probe)) => pretend(probe),
         _ => {}
     }
-    lazaret_sandbox::jail::run(|_| Ok(()), |_, job| obey(job))
+    lazaret_sandbox::jail::run(|_, job| obey(job))
 }
 
 /// Speaks as a jailed child does, without a jail.

@@ -63,10 +63,6 @@ pub struct Job<'a> {
 /// The program's answer to a job.
 pub type Answer = Result<Done, Refusal>;
 
-/// What a process does before its job, while it waits in reserve: its code and memory are there by then. What it refuses
-/// keeps the process from being ready.
-pub type Rehearsal = fn(&Confined) -> Result<(), Refusal>;
-
 /// A layer that could not be put on.
 #[derive(Debug)]
 struct MissingLayer {
@@ -85,12 +81,12 @@ impl MissingLayer {
     }
 }
 
-/// Builds the jail around this process, rehearses, does one job with `work`, answers and ends the process. Where the host says so,
+/// Builds the jail around this process, does one job with `work`, answers and ends the process. Where the host says so,
 /// it becomes a program that nobody here wrote instead, in a jail of its own kind ([`crate::Launcher`]).
 ///
 /// To be called first thing in `main`, on the main thread of a process that a [`crate::Jail`] started. Started in
 /// any other way the process says so on standard error and ends.
-pub fn run(rehearse: Rehearsal, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
+pub fn run(work: fn(&Confined, Job<'_>) -> Answer) -> ! {
     if !matches!(socket_type(io::stderr()), Ok(kind) if kind == rustix::net::SocketType::SEQPACKET) {
         eprintln!("this program runs only inside the jail of lazaret, which starts it; it does nothing on its own");
         exit(EXIT_SET_UP);
@@ -101,11 +97,7 @@ pub fn run(rehearse: Rehearsal, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
         Some(ToChild::Launch(order)) => launch::launch(&order),
         Some(ToChild::Work(..) | ToChild::Probe(_)) | None => exit(EXIT_WIRE),
     };
-    let ready = enter(&set_up).and_then(|(confined, maps)| {
-        let rehearsed = rehearse(&confined).map_err(|Refusal { detail, .. }| MissingLayer::new(Layer::Program, detail));
-        rehearsed.map(|()| (confined, maps))
-    });
-    match ready {
+    match enter(&set_up) {
         Ok((confined, maps)) => serve(&confined, maps, work),
         Err(MissingLayer { layer, detail }) => {
             // Without a host that listens there is nobody to tell.

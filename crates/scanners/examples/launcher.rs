@@ -4,8 +4,5 @@
 use lazaret_sandbox::{Refusal, RefusalCode};
 
 fn main() {
-    lazaret_sandbox::jail::run(
-        |_| Ok(()),
-        |_, _| Err(Refusal::new(RefusalCode::DecodeFailed, "nothing is transformed here")),
-    )
+    lazaret_sandbox::jail::run(|_, _| Err(Refusal::new(RefusalCode::DecodeFailed, "nothing is transformed here")))
 }

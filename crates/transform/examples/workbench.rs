@@ -14,7 +14,7 @@ static ALLOCATOR: JailedAllocator = JailedAllocator;
 const AGAIN: &[u8] = b"AGAIN";
 
 fn main() {
-    lazaret_sandbox::jail::run(lazaret_transform::rehearse, work)
+    lazaret_sandbox::jail::run(work)
 }
 
 fn work(confined: &Confined, job: Job<'_>) -> Answer {

@@ -4,13 +4,10 @@ mod carried;
 pub mod decode;
 pub mod encode;
 mod failure;
-mod rehearsal;
 pub mod sanitise;
 pub mod verify;
 
 use lazaret_sandbox::{Answer, Confined, Done, Job, Task};
-
-pub use self::rehearsal::rehearse;
 
 /// Does the one task of this process.
 ///

@@ -5,5 +5,5 @@
 static ALLOCATOR: lazaret_sandbox::JailedAllocator = lazaret_sandbox::JailedAllocator;
 
 fn main() {
-    lazaret_sandbox::jail::run(lazaret_transform::rehearse, lazaret_transform::transform)
+    lazaret_sandbox::jail::run(lazaret_transform::transform)
 }
