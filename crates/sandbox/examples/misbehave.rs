@@ -29,7 +29,7 @@ use lazaret_core::{
 use lazaret_sandbox::{
     Answer, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
     format::{Artefact, ArtefactFormat, Decoded, Encoded, List},
-    picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter},
+    picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter, PlanesHeader},
     wire::{Input, MESSAGE_BYTES, Text, ToChild, ToHost},
 };
 use memmap2::{MmapMut, MmapOptions};
@@ -180,6 +180,7 @@ fn decode(word: &[u8], output: &mut [u8]) -> Answer {
         "picture-cut" => len - 1,
         "picture-past-map" => output.len() as u64 + 1,
         "picture-long" => u64::MAX,
+        "picture-planes" => planes(output),
         _ => len,
     };
     let table = HEADER_BYTES;
@@ -210,6 +211,13 @@ fn decode(word: &[u8], output: &mut [u8]) -> Answer {
         output[*at..*at + bytes.len()].copy_from_slice(bytes);
     }
     answer(deed, &Done::Decoded(Decoded { len }), output)
+}
+
+/// Planes that are as they should be, and that nobody has asked for.
+fn planes(output: &mut [u8]) -> u64 {
+    let (samples, len) = PlanesHeader { width: 2, height: 2, gamut: Gamut::Srgb }.begin(output).expect("room");
+    samples.fill(128);
+    len
 }
 
 /// What a file shows; nothing of a document.

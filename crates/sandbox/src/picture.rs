@@ -20,8 +20,8 @@
 //! Where the task wants it, a photograph may come as [planes](Planes) instead: half the bytes, and no colour is calculated
 //! only to be calculated back.
 //!
-//! The writer is a process that hostile bytes may have taken over: [`Table::read`] believes nothing, calculates with
-//! checks, and is what the host and the encoding process both ask.
+//! The writer is a process that hostile bytes may have taken over: [`Outline::read`], which the host asks, and
+//! [`Planes::find`] and [`Picture::read`], which the encoding process asks, believe nothing and calculate with checks.
 
 mod planes;
 
@@ -272,6 +272,8 @@ pub struct Outline {
     pub height: u32,
     /// How many frames.
     pub frames: u32,
+    /// Whether it comes as [planes](Planes).
+    pub planes: bool,
 }
 
 impl Outline {
@@ -285,11 +287,11 @@ impl Outline {
         if PlanesHeader::is_in(beginning) {
             let header = beginning.first_chunk().ok_or(PictureError::Length)?;
             let PlanesHeader { width, height, .. } = PlanesHeader::read(header, len, limits)?;
-            return Ok(Self { width, height, frames: 1 });
+            return Ok(Self { width, height, frames: 1, planes: true });
         }
         let Table { canvas, frames } = Table::read(beginning, len, limits)?;
         let frames = u32::try_from(frames.len()).map_err(|_| PictureError::Limits)?;
-        Ok(Self { width: canvas.width, height: canvas.height, frames })
+        Ok(Self { width: canvas.width, height: canvas.height, frames, planes: false })
     }
 }
 

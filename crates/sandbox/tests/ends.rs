@@ -327,6 +327,7 @@ async fn a_picture_that_is_none_goes_no_further() {
         "layout",
         "larger-pixels",
         "frame",
+        "planes",
     ] {
         let deed = format!("picture-{lie}");
         stopped_in("decode", 0, &deed, ExitCause::Protocol, HoldReason::TransformKilled).await;

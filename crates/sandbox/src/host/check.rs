@@ -26,7 +26,7 @@ struct Bounds {
 impl Expected {
     /// The image and its variants, none of them larger than the picture or with more frames.
     pub(super) fn files(task: &Encode, outline: &Outline) -> Self {
-        let Outline { width, height, frames } = *outline;
+        let Outline { width, height, frames, .. } = *outline;
         let side = |side| if side == 0 { u32::MAX } else { side };
         let object = Bounds { width, height, side: side(task.max_side), frames };
         let variants = task.variants.iter().map(|max_side| Bounds { side: side(max_side), frames: 1, ..object });

@@ -112,6 +112,9 @@ impl Jail {
         let pixels = self.hand_over(&mut decoder, &picture, len, deadline).await?;
         let outline = read_outline(&pixels, &picture, len, &decode.limits).await?;
         let outline = outline.map_err(|lie| judged_false(&mut decoder, lie))?;
+        if outline.planes && outline.width.max(outline.height) > decode.planes_side {
+            return Err(judged_false(&mut decoder, "made planes where none are wanted".into()));
+        }
         decoder.found_good();
 
         let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };

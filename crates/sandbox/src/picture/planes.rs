@@ -8,6 +8,7 @@
 //! | 4..8, 8..12 | width and height, both even |
 //! | 12 | [`Gamut`] |
 //! | 13..32 | zero |
+//! | 32..64 | unused |
 //!
 //! Samples are Y', Cb and Cr as in JFIF (ITU-T T.871, 7), eight bits each: first all Y' row by row, then all Cb and then
 //! all Cr, of half the width and half the height.

@@ -108,8 +108,8 @@ fn no_byte_makes_a_reader_leave_its_bounds() {
 fn planes(width: u32, height: u32) -> Result<Vec<u8>, PictureError> {
     let mut output = vec![0xaa; 512];
     let (samples, len) = PlanesHeader { width, height, gamut: Gamut::AdobeRgb }.begin(&mut output)?;
-    let third = samples.len() / 6;
-    samples.iter_mut().enumerate().for_each(|(at, sample)| *sample = u8::try_from(at / third).unwrap());
+    let row = samples.len() / 6;
+    samples.iter_mut().enumerate().for_each(|(at, sample)| *sample = u8::try_from(at / row).unwrap());
     output.truncate(usize::try_from(len).unwrap());
     Ok(output)
 }
@@ -122,12 +122,15 @@ fn planes_are_one_of_brightness_and_two_of_half_its_sides() {
     let brightness = [[0; 8], [1; 8], [2; 8], [3; 8]].concat();
     assert_eq!(found.split(), [&brightness[..], &[4; 8], &[5; 8]]);
     let len = bytes.len() as u64;
-    assert_eq!(Outline::read(&bytes[..HEADER_BYTES], len, &LIMITS), Ok(Outline { width: 8, height: 4, frames: 1 }));
+    assert_eq!(
+        Outline::read(&bytes[..HEADER_BYTES], len, &LIMITS),
+        Ok(Outline { width: 8, height: 4, frames: 1, planes: true })
+    );
     assert_eq!(Outline::bytes(bytes.first_chunk().unwrap(), &LIMITS), Ok(HEADER_BYTES));
     assert_eq!(Picture::read(&bytes, &LIMITS).unwrap_err(), PictureError::Header);
     assert!(matches!(Planes::find(&animation(1, 1), &LIMITS), Ok(None)));
     let frames = animation(3, 3);
-    let outline = Outline { width: 8, height: 4, frames: 3 };
+    let outline = Outline { width: 8, height: 4, frames: 3, planes: false };
     assert_eq!(Outline::read(&frames, frames.len() as u64, &LIMITS), Ok(outline));
 }
 

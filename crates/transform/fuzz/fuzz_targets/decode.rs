@@ -41,7 +41,6 @@ fuzz_target!(|bytes: &[u8]| {
         colour: if choice & 2 == 0 { Colour::Srgb } else { Colour::Keep },
         draw_side: 64,
         planes_side: encode.planes_side(),
-        planes_side: 0,
     };
     let job = Job { task: Task::Decode(task), input: bytes, output: &mut picture };
     let Ok(Done::Decoded(decoded)) = transform(&confined, job) else { return };

@@ -13,7 +13,6 @@ use crate::failure::{Failure, encode_failed, output_full, side_too_long};
 
 /// What libjpeg can code (`JPEG_MAX_DIMENSION` in its `jmorecfg.h`).
 const MAX_SIDE: u32 = 65_500;
-const FULL_CHROMA: u8 = Encode::FULL_COLOURS;
 /// Where the first segment, JFIF's, ends.
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Before a profile: marker, length, name, number one of one (ICC.1:2022, annex B.4).
@@ -104,7 +103,7 @@ fn insert(segment: &[u8], len: usize, room: &mut [u8]) -> Result<usize, Failure>
 const fn kind(grey: bool, quality: u8) -> (PixelFormat, Subsamp) {
     match (grey, quality) {
         (true, _) => (PixelFormat::GRAY, Subsamp::Gray),
-        (false, FULL_CHROMA..) => (PixelFormat::RGB, Subsamp::None),
+        (false, Encode::FULL_COLOURS..) => (PixelFormat::RGB, Subsamp::None),
         (false, _) => (PixelFormat::RGB, Subsamp::Sub2x2),
     }
 }

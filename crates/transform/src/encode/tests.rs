@@ -207,15 +207,15 @@ fn planes(image: &Raster<'_>, gamut: Gamut) -> Vec<u8> {
     let (width, pixels) = (image.width as usize, image.pixels().count());
     let (brightness, colours) = samples.split_at_mut(pixels);
     let (blue, red) = colours.split_at_mut(pixels / 4);
-    for (at, [r, g, b, _]) in image.pixels().enumerate() {
-        let [r, g, b] = [r, g, b].map(f64::from);
-        let y = 0.299 * r + 0.587 * g + 0.114 * b;
-        brightness[at] = byte(y);
-        let (x, row) = (at % width, at / width);
-        if x % 2 == 0 && row % 2 == 0 {
-            let place = row / 2 * (width / 2) + x / 2;
-            blue[place] = byte(128.0 + (b - y) / 1.772);
-            red[place] = byte(128.0 + (r - y) / 1.402);
+    for (at, pixel) in image.pixels().enumerate() {
+        let [r, g, b, _] = pixel.map(f64::from);
+        let bright = 0.299 * r + 0.587 * g + 0.114 * b;
+        brightness[at] = byte(bright);
+        let (column, row) = (at % width, at / width);
+        if column % 2 == 0 && row % 2 == 0 {
+            let place = row / 2 * (width / 2) + column / 2;
+            blue[place] = byte(128.0 + (b - bright) / 1.772);
+            red[place] = byte(128.0 + (r - bright) / 1.402);
         }
     }
     bytes.truncate(usize::try_from(len).unwrap());

@@ -19,7 +19,8 @@ use crate::{decode::still::no_room, failure::Failure};
 const JFIF: [u8; 20] = *b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
 const END: [u8; 2] = [0xff, 0xd9];
 
-/// Decodes into planes. `Ok(None)`: that cannot be, and nothing is wrong with the JPEG that zune-jpeg would not see.
+/// Decodes into planes. `Ok(None)`: none are wanted or can be made, and the image is to be decoded into pixels. One that
+/// is damaged at its end has been decoded twice by then.
 pub(super) fn decode(
     task: &Decode,
     segments: &Segments<'_>,
@@ -29,15 +30,15 @@ pub(super) fn decode(
 ) -> Result<Option<Decoded>, Failure> {
     let (width, height) = (u32::from(segments.width), u32::from(segments.height));
     let is_wanted = width.max(height) <= task.planes_side && width % 2 == 0 && height % 2 == 0;
-    let Some(plain) = segments.plain(input).filter(|_| is_wanted) else { return Ok(None) };
+    let Some(plain) = is_wanted.then(|| segments.plain(input)).flatten() else { return Ok(None) };
     let (samples, len) = PlanesHeader { width, height, gamut }.begin(output).map_err(no_room)?;
     populate(likely(samples, input));
     let is_decoded = fill(&plain, (segments.width.into(), segments.height.into()), samples).unwrap_or(false);
     Ok(is_decoded.then_some(Decoded { len }))
 }
 
-/// Whether the samples are those of the image. The room for them is not looked at again behind libjpeg's header, so that
-/// it has to be the one of here.
+/// Whether the samples are those of the image. How many libjpeg writes goes by the sampling of its header, which the crate
+/// does not compare with the room: that they are the same is asked here, and keeps libjpeg inside of `samples`.
 fn fill(plain: &[u8], (width, height): (usize, usize), samples: &mut [u8]) -> Result<bool, turbojpeg::Error> {
     let mut decompressor = Decompressor::new()?;
     let header = decompressor.read_header(plain)?;

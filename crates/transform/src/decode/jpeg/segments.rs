@@ -15,12 +15,13 @@ pub(crate) struct Segments<'a> {
     coding: u8,
     components: Vec<Component>,
     pub(super) scans: Vec<Scan>,
-    /// Where the segments lie without which the first scan cannot be decoded, markers and all, its own the last.
+    /// Where the segments lie without which the first scan cannot be decoded, markers and all, its own the last; not more
+    /// than some.
     pub(super) needed: Vec<Range<usize>>,
     /// The tables of DC differences by their number, as the first scan finds them.
     pub(super) differences: [Option<Table<'a>>; 4],
-    /// The classes and numbers of all Huffman tables so far.
-    tables: Vec<u8>,
+    /// Which Huffman tables there are before the first scan: a bit for each class and number.
+    tables: u32,
     /// Whether there is an end marker.
     is_ended: bool,
     /// Length from the start of image to behind its end.
@@ -57,6 +58,8 @@ const BASELINE: u8 = 0xc0;
 const EXTENDED: u8 = 0xc1;
 const PROGRESSIVE: u8 = 0xc2;
 const MARKER_BYTES: usize = 2;
+/// Segments before a scan that photographs have by far fewer of.
+const MOST_NEEDED: usize = 64;
 const TRUNCATED: &str = "a JPEG without an end is truncated";
 
 impl<'a> Segments<'a> {
@@ -74,7 +77,7 @@ impl<'a> Segments<'a> {
             scans: Vec::new(),
             needed: Vec::new(),
             differences: [None; 4],
-            tables: Vec::new(),
+            tables: 0,
             is_ended: false,
             len: 2,
         };
@@ -87,7 +90,10 @@ impl<'a> Segments<'a> {
                 _ => {
                     let start = found.len - MARKER_BYTES;
                     let payload = segment(bytes, &mut found.len)?;
-                    if found.scans.is_empty() && matches!(marker, BASELINE..=0xc4 | 0xda | 0xdb | 0xdd) {
+                    if found.scans.is_empty()
+                        && found.needed.len() < MOST_NEEDED
+                        && matches!(marker, BASELINE..=0xc4 | 0xda | 0xdb | 0xdd)
+                    {
                         found.needed.push(start..found.len);
                     }
                     match marker {
@@ -112,7 +118,7 @@ impl<'a> Segments<'a> {
     fn read_tables(&mut self, payload: &'a [u8]) -> Result<(), &'static str> {
         for (number, table) in Table::read_all(payload)? {
             table.check_sizes(number >= 0x10)?;
-            self.tables.push(number);
+            self.tables |= 1_u32.checked_shl(number.into()).filter(|_| self.scans.is_empty()).unwrap_or_default();
             if let (true, Some(slot)) = (self.scans.is_empty(), self.differences.get_mut(usize::from(number))) {
                 *slot = Some(table);
             }
@@ -149,7 +155,7 @@ impl<'a> Segments<'a> {
         let (parts, selection) = rest.split_at_checked(usize::from(count) * 2).ok_or(cut)?;
         let selection = *selection.first_chunk().ok_or(cut)?;
         let parts = parts.as_chunks().0;
-        let has_table = |number: u8| self.tables.contains(&number);
+        let has_table = |number: u8| self.tables >> number & 1 == 1;
         let has_tables = parts.iter().all(|&[_, tables]| has_table(tables >> 4) && has_table(0x10 | tables & 15));
         let part = |&[name, tables]: &[u8; 2]| {
             let place = self.components.iter().position(|component| component.name == name);
@@ -185,6 +191,7 @@ impl<'a> Segments<'a> {
             && parts.iter().map(|(place, _)| *place).eq(0..3)
             && *selection == [0, 63, 0]
             && *has_tables
+            && self.needed.len() < MOST_NEEDED
     }
 
     /// Whether all components have as many samples.

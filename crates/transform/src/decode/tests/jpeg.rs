@@ -230,7 +230,7 @@ fn planes(task: &Decode, bytes: &[u8]) -> Option<(PlanesHeader, Vec<u8>)> {
 }
 
 fn photograph() -> Vec<u8> {
-    jpeg_of(&quarters(), (64, 32), ColorType::Rgb, |encoder| encoder.set_sampling_factor(SamplingFactor::F_2_2))
+    jpeg_of(&noise(64, 32), (64, 32), ColorType::Rgb, |encoder| encoder.set_sampling_factor(SamplingFactor::F_2_2))
 }
 
 #[test]
@@ -247,18 +247,19 @@ fn a_photograph_comes_as_planes_where_they_are_wanted() {
         let [brightness, rest] = [&samples[..64 * 32], &samples[64 * 32..]];
         let (blue, red) = rest.split_at(32 * 16);
         let image = quarters();
-        for (x, y) in [(3, 3), (60, 3), (3, 28), (60, 28)] {
-            let [r, g, b] = image[(x, y)].0.map(f32::from);
+        for (column, row) in [(3, 3), (60, 3), (3, 28), (60, 28)] {
+            let [r, g, b] = image[(column, row)].0.map(f32::from);
             // ITU-T T.871, 7.
             let expected = [
                 0.299 * r + 0.587 * g + 0.114 * b,
                 128.0 - 0.168_7 * r - 0.331_3 * g + 0.5 * b,
                 128.0 + 0.5 * r - 0.418_7 * g - 0.081_3 * b,
             ];
-            let (x, y) = (x as usize, y as usize);
-            let found = [brightness[y * 64 + x], blue[y / 2 * 32 + x / 2], red[y / 2 * 32 + x / 2]].map(f32::from);
+            let (column, row) = (column as usize, row as usize);
+            let place = row / 2 * 32 + column / 2;
+            let found = [brightness[row * 64 + column], blue[place], red[place]].map(f32::from);
             for (found, expected) in found.iter().zip(expected) {
-                assert!((found - expected.min(255.0)).abs() < 3.0, "{found} for {expected} at {x}, {y}");
+                assert!((found - expected.min(255.0)).abs() < 3.0, "{found} for {expected} at {column}, {row}");
             }
         }
     }
@@ -309,10 +310,23 @@ fn what_libjpeg_warns_of_is_decoded_as_without_planes() {
     assert!(planes(&wanted, &good).is_some());
     assert!(planes(&wanted, &padded).is_none());
     assert_eq!(shown(&wanted, &padded).samples(), shown(&jpeg(), &padded).samples());
-    for cut in [20, 60] {
+    for cut in [1, 20, 1000] {
         let damaged = [&good[..end - cut], &good[end..]].concat();
-        assert_eq!(refused(&wanted, &damaged).code, refused(&jpeg(), &damaged).code);
+        let [with, without] = [&wanted, &jpeg()].map(|task| refused(task, &damaged).detail.to_string());
+        assert_eq!(with, without, "{cut}");
     }
+}
+
+#[test]
+fn planes_take_the_tables_of_the_file() {
+    let wanted = Decode { planes_side: 64, ..jpeg() };
+    let good = photograph();
+    let table = good.windows(2).position(|marker| marker == [0xff, 0xc4]).unwrap();
+    let len = usize::from(u16::from_be_bytes([good[table + 2], good[table + 3]]));
+    // libjpeg has tables of its own for what has none.
+    let damaged = without(&good, table..table + 2 + len);
+    let [with, without] = [&wanted, &jpeg()].map(|task| refused(task, &damaged).detail.to_string());
+    assert_eq!(with, without);
 }
 
 /// No byte of a photograph, whatever it becomes, leads to other answers with planes than without, or out of their room.
@@ -320,24 +334,26 @@ fn what_libjpeg_warns_of_is_decoded_as_without_planes() {
 fn a_broken_photograph_is_answered_as_without_planes() {
     let wanted = Decode { planes_side: 64, ..jpeg() };
     let good = photograph();
-    let answers = |bytes: &[u8]| {
-        [&wanted, &jpeg()].map(|task| {
-            let mut output = vec![0xa5; 1 << 20];
-            super::super::pixels(task, bytes, &mut output)
-                .map(drop)
-                .map_err(|failure| Refusal::from(failure).detail.to_string())
-        })
+    let answer = |task: &Decode, bytes: &[u8]| {
+        let mut output = vec![0xa5; 1 << 16];
+        let decoded = super::super::pixels(task, bytes, &mut output);
+        let len = decoded.as_ref().map_or(0, |decoded| usize::try_from(decoded.len).unwrap());
+        let planes = Planes::find(&output[..len], &task.limits).unwrap().is_some();
+        assert!(!planes || output[len..].iter().all(|&byte| byte == 0xa5), "written behind the planes");
+        (decoded.map(drop).map_err(|failure| Refusal::from(failure).detail.to_string()), planes)
     };
-    let mut differing = Vec::new();
+    let (mut differing, mut of_planes) = (Vec::new(), 0);
     for at in 2..good.len() {
         for flip in [0x01, 0x80, 0xff] {
             let mut bytes = good.clone();
             bytes[at] ^= flip;
-            let [with, without] = answers(&bytes);
+            let ((with, planes), (without, _)) = (answer(&wanted, &bytes), answer(&jpeg(), &bytes));
+            of_planes += u32::from(planes);
             if with != without {
                 differing.push(format!("byte {at} by {flip:#04x}: {with:?} and {without:?}"));
             }
         }
     }
     assert!(differing.is_empty(), "{differing:#?}");
+    assert!(of_planes > 100, "planes were made {of_planes} times");
 }
