@@ -48,7 +48,7 @@ pub(super) struct Scan {
     pub(super) interval: u16,
     /// Restart markers.
     pub(super) restarts: u64,
-    /// Whether it has all of its Huffman tables. Some decoders have tables of their own for what lacks them.
+    /// Whether it has all of its Huffman tables; decoders have tables of their own for what lacks one.
     has_tables: bool,
     /// Where its coded data lies.
     pub(super) coded: Range<usize>,
