@@ -30,7 +30,7 @@ use lazaret_sandbox::{
     Answer, Done, Jail, JailSettings, JailedAllocator, Job, Probe, Refusal, RefusalCode, Task,
     format::{Artefact, ArtefactFormat, Decoded, Encoded, List},
     picture::{Blend, Canvas, Dispose, Frame, Gamut, HEADER_BYTES, Layout, Picture, PictureWriter, PlanesHeader},
-    wire::{Input, MESSAGE_BYTES, Text, ToChild, ToHost},
+    wire::{Input, MAX_FOLLOWING_BYTES, MESSAGE_BYTES, Text, ToChild, ToHost},
 };
 use memmap2::{MmapMut, MmapOptions};
 use seccompiler::{
@@ -65,12 +65,13 @@ fn main() {
 
 /// Speaks as a jailed child does, without a jail.
 fn pretend(survived: &str) -> ! {
-    let mut frame = [0; MESSAGE_BYTES];
+    let mut packet = vec![0; MESSAGE_BYTES + MAX_FOLLOWING_BYTES];
     let mut hear = || {
-        rustix::io::read(io::stderr(), &mut frame).expect("a host that speaks");
-        ToChild::decode(&frame).expect("a message")
+        let len = rustix::io::read(io::stderr(), &mut packet).expect("a host that speaks");
+        let (message, behind) = packet[..len].split_at(MESSAGE_BYTES);
+        (ToChild::decode(message).expect("a message"), behind.to_vec())
     };
-    let ToChild::SetUp(set_up) = hear() else { panic!("no set-up") };
+    let (ToChild::SetUp(set_up), _) = hear() else { panic!("no set-up") };
     let room = |bytes| MmapOptions::new().len(usize::try_from(bytes).expect("a length")).clone();
     // SAFETY: the files are as long as is said, and nobody writes them meanwhile.
     let (input, mut output) = unsafe {
@@ -83,22 +84,17 @@ fn pretend(survived: &str) -> ! {
     let say = |message: ToHost| rustix::io::write(io::stderr(), &message.encode()).expect("a host that listens");
     say(ToHost::Ready);
     match hear() {
-        ToChild::Work(task, place) => {
-            let len = usize::try_from(task.input_bytes()).expect("a length");
-            let mut followed = vec![0; len];
+        (ToChild::Work(task, place), behind) => {
             let input = match place {
-                Input::Mapped => &input[..len],
-                Input::Follows => {
-                    rustix::io::read(io::stderr(), &mut followed).expect("an input");
-                    &followed
-                }
+                Input::Mapped => &input[..usize::try_from(task.input_bytes()).expect("a length")],
+                Input::Follows => &behind,
             };
             say(ToHost::Done(obey(Job { task, input, output: &mut output }).expect("an honest job")));
         }
-        ToChild::Probe(probe) if probe.name() == survived => drop(say(ToHost::Survived { probe, errno: 0 })),
-        ToChild::Probe(Probe::PastOutput | Probe::WriteInput) => end_by(libc::SIGSEGV),
-        ToChild::Probe(_) => end_by(libc::SIGSYS),
-        ToChild::SetUp(_) | ToChild::Launch(_) => panic!("another set-up"),
+        (ToChild::Probe(probe), _) if probe.name() == survived => drop(say(ToHost::Survived { probe, errno: 0 })),
+        (ToChild::Probe(Probe::PastOutput | Probe::WriteInput), _) => end_by(libc::SIGSEGV),
+        (ToChild::Probe(_), _) => end_by(libc::SIGSYS),
+        (ToChild::SetUp(_) | ToChild::Launch(_), _) => panic!("another set-up"),
     }
     std::process::exit(0)
 }
@@ -336,7 +332,7 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         }
         "survived" => say(&ToHost::Survived { probe: Probe::Fork, errno: 0 }.encode()),
         "noise" => say(&[0xff; MESSAGE_BYTES]),
-        "short" => say(b"LZJ3"),
+        "short" => say(b"LZJ4"),
         "oversized" => say(&[0; MESSAGE_BYTES * 2]),
         "fill" => fill(),
         // SAFETY: `_exit` has no preconditions.

@@ -10,7 +10,7 @@ mod probes;
 mod process;
 mod syscalls;
 
-use std::{borrow::Cow, io, marker::PhantomData, os::fd::BorrowedFd};
+use std::{io, marker::PhantomData, os::fd::BorrowedFd};
 
 use rustix::net::sockopt::socket_type;
 
@@ -19,7 +19,7 @@ use self::{limits::MappedBytes, line::wire, maps::Maps, process::exit};
 use crate::{
     format::Refusal,
     layer::Layer,
-    wire::{self, Done, Frame, Input, MAX_FOLLOWING_BYTES, SetUp, Task, Text, ToChild, ToHost},
+    wire::{Done, Frame, Input, MAX_FOLLOWING_BYTES, MESSAGE_BYTES, SetUp, Task, Text, ToChild, ToHost},
 };
 
 /// Exit code of a child that answered, whatever the answer.
@@ -32,6 +32,9 @@ pub const EXIT_SET_UP: i32 = 71;
 pub const EXIT_MEMORY: i32 = 73;
 /// Exit code of a child whose host spoke nonsense or went away.
 pub const EXIT_WIRE: i32 = 76;
+
+/// A message, the longest input behind it, and one byte more, so that a longer one is seen to be longer.
+const MAX_ORDER_BYTES: usize = MESSAGE_BYTES + MAX_FOLLOWING_BYTES + 1;
 
 /// Proof that every layer of the jail is on. Only [`run`] makes one, after the last layer, and whatever touches
 /// hostile bytes asks for it.
@@ -97,8 +100,10 @@ pub fn run(work: fn(&Confined, Job<'_>) -> Answer) -> ! {
         Some(ToChild::Launch(order)) => launch::launch(&order),
         Some(ToChild::Work(..) | ToChild::Probe(_)) | None => exit(EXIT_WIRE),
     };
+    // Written, so that the order finds its pages there.
+    let room = vec![1; MAX_ORDER_BYTES];
     match enter(&set_up) {
-        Ok((confined, maps)) => serve(&confined, maps, work),
+        Ok((confined, maps)) => serve(&confined, maps, room, work),
         Err(MissingLayer { layer, detail }) => {
             // Without a host that listens there is nobody to tell.
             let _told = say(&ToHost::SetUpFailed { layer, detail });
@@ -132,40 +137,38 @@ fn enter(set_up: &SetUp) -> Result<(Confined, Maps), MissingLayer> {
     Ok((Confined { _this_thread: PhantomData }, maps))
 }
 
-fn serve(confined: &Confined, mut maps: Maps, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
-    let answer = match say(&ToHost::Ready).ok().and_then(|()| hear()) {
-        Some(ToChild::Work(task, place)) => {
-            let Some((input, output)) = take(&mut maps, task.input_bytes(), place) else { exit(EXIT_WIRE) };
-            match work(confined, Job { task, input: &input, output }) {
+fn serve(confined: &Confined, mut maps: Maps, mut room: Vec<u8>, work: fn(&Confined, Job<'_>) -> Answer) -> ! {
+    let answer = match say(&ToHost::Ready).ok().and_then(|()| hear_order(wire(), &mut room)) {
+        Some((ToChild::Work(task, place), behind)) => {
+            let given = match place {
+                Input::Mapped => maps.split(task.input_bytes()),
+                Input::Follows => Some((behind, maps.output_alone())),
+            };
+            let Some((input, output)) = given else { exit(EXIT_WIRE) };
+            match work(confined, Job { task, input, output }) {
                 Ok(done) => ToHost::Done(done),
                 Err(refusal) => ToHost::Refused(refusal),
             }
         }
-        Some(ToChild::Probe(probe)) => ToHost::Survived { probe, errno: probes::attempt(confined, probe, &mut maps) },
-        Some(ToChild::SetUp(_) | ToChild::Launch(_)) | None => exit(EXIT_WIRE),
+        Some((ToChild::Probe(probe), _)) => {
+            ToHost::Survived { probe, errno: probes::attempt(confined, probe, &mut maps) }
+        }
+        Some((ToChild::SetUp(_) | ToChild::Launch(_), _)) | None => exit(EXIT_WIRE),
     };
     exit(if say(&answer).is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
 }
 
-/// The input of a task, and the room for its output. None: the input is not as long as was told.
-fn take(maps: &mut Maps, len: u64, place: Input) -> Option<(Cow<'_, [u8]>, &mut [u8])> {
-    match place {
-        Input::Mapped => maps.split(len).map(|(input, output)| (Cow::Borrowed(input), output)),
-        Input::Follows => {
-            let input = hear_input(wire(), len)?;
-            Some((Cow::Owned(input), maps.output_alone()))
-        }
-    }
-}
-
-/// Waits for the input that follows a task. None: it is not as long as the task says.
-fn hear_input(wire: BorrowedFd<'_>, len: u64) -> Option<Vec<u8>> {
-    let len = usize::try_from(len).ok().filter(|&len| len <= MAX_FOLLOWING_BYTES)?;
-    // One byte more, so that a longer one is seen to be longer.
-    let mut input = vec![0; len + 1];
-    let heard = rustix::io::retry_on_intr(|| rustix::io::read(wire, &mut input)).ok()?;
-    input.truncate(heard);
-    (heard == len).then_some(input)
+/// Waits for the order of a ready child, and answers what lies behind its message. None: the host is gone or speaks another
+/// language, or the input behind a task is not as long as that says.
+fn hear_order<'a>(wire: BorrowedFd<'_>, room: &'a mut [u8]) -> Option<(ToChild, &'a [u8])> {
+    let len = rustix::io::retry_on_intr(|| rustix::io::read(wire, &mut *room)).ok()?;
+    let (message, behind) = room.get(..len)?.split_at_checked(MESSAGE_BYTES)?;
+    let message = ToChild::decode(message).ok()?;
+    let told = match message {
+        ToChild::Work(task, Input::Follows) => task.input_bytes(),
+        ToChild::Work(_, Input::Mapped) | ToChild::Probe(_) | ToChild::SetUp(_) | ToChild::Launch(_) => 0,
+    };
+    (behind.len() <= MAX_FOLLOWING_BYTES && behind.len() as u64 == told).then_some((message, behind))
 }
 
 /// Sends one message. Plain `write`, because that is the only sending the filter allows.
@@ -176,7 +179,7 @@ fn say(message: &ToHost) -> io::Result<()> {
 
 /// Waits for one message; `None` when the host is gone or speaks another language.
 fn hear() -> Option<ToChild> {
-    let mut frame: Frame = [0; wire::MESSAGE_BYTES];
+    let mut frame: Frame = [0; MESSAGE_BYTES];
     let len = rustix::io::retry_on_intr(|| rustix::io::read(wire(), &mut frame)).ok()?;
     ToChild::decode(&frame[..len]).ok()
 }

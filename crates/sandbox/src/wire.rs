@@ -2,9 +2,9 @@
 //! descriptor 2, and 0 once its jail is complete.
 //!
 //! Every message is [`MESSAGE_BYTES`] long: four bytes of magic, one of kind, then the fields, little-endian, then
-//! zeroes. A short input can follow its task, in one message of just its bytes. What the child says is hostile from the
-//! moment it has read its input: decoding is total, text is cut and reduced to printable ASCII, and the host checks every
-//! number against what it allowed.
+//! zeroes. A short input can follow its task in the same packet. What the child says is hostile from the moment it has
+//! read its input: decoding is total, text is cut and reduced to printable ASCII, and the host checks every number against
+//! what it allowed.
 
 mod codes;
 mod fields;
@@ -35,10 +35,10 @@ pub const MESSAGE_BYTES: usize = 512;
 /// Length of a program's words at most, in bytes, each with its NUL.
 pub const MAX_WORDS_BYTES: usize = 64 << 10;
 
-/// Length of an input at most, in bytes, that follows its task over the wire.
+/// Length of an input at most, in bytes, that follows its task in the same packet.
 pub const MAX_FOLLOWING_BYTES: usize = 64 << 10;
 
-const MAGIC: [u8; 4] = *b"LZJ3";
+const MAGIC: [u8; 4] = *b"LZJ4";
 const TEXT_BYTES: usize = 120;
 
 /// A message as it is on the wire.
@@ -172,7 +172,7 @@ impl Task {
 pub enum Input {
     /// At the beginning of the child's map.
     Mapped,
-    /// In the next message, [`MAX_FOLLOWING_BYTES`] at most.
+    /// Behind the message, [`MAX_FOLLOWING_BYTES`] at most.
     Follows,
 }
 

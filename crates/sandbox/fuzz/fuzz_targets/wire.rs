@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     check(bytes);
     let mut message = [0; MESSAGE_BYTES];
     let (magic, fields) = message.split_at_mut(4);
-    magic.copy_from_slice(b"LZJ3");
+    magic.copy_from_slice(b"LZJ4");
     let len = bytes.len().min(fields.len());
     fields[..len].copy_from_slice(&bytes[..len]);
     check(&message);

@@ -1,10 +1,15 @@
 //! One child from its readiness to its end.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -42,8 +47,8 @@ pub(super) struct Gone(());
 #[derive(Debug)]
 pub(super) struct Order<'a> {
     pub(super) message: ToChild,
-    /// The input, where it follows the message.
-    pub(super) input: Option<&'a [u8]>,
+    /// The input, where it follows the message; otherwise nothing.
+    pub(super) input: &'a [u8],
 }
 
 /// When a job is over, and what to say then.
@@ -109,23 +114,17 @@ impl<'a> Attended<'a> {
         self.end(deadline).await.map(Err)
     }
 
-    /// Tells a ready child what to do and waits for its end.
+    /// Tells a ready child what to do and waits for its end. What it says is heard only then, because nothing is to be done
+    /// before.
     pub(super) async fn obey(&mut self, order: Order<'_>, deadline: Deadline) -> Result<End, JailError> {
-        match self.ask(order, deadline).await? {
-            Ok(_) => self.end(deadline).await,
-            Err(end) => Ok(end),
-        }
+        self.tell(&order)?;
+        self.end(deadline).await
     }
 
     /// Tells a ready child what to do and waits until it says that this is done. Its end is still to come, and only a
     /// good one makes that count. `Ok(Err(end))`: it came to its end otherwise.
     pub(super) async fn ask(&mut self, order: Order<'_>, deadline: Deadline) -> Result<Result<Done, End>, JailError> {
-        self.at_work = true;
-        match tell(&self.wire, &order) {
-            // A child that died meanwhile is known by its exit.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(error) => return Err(lacking("word to a jailed child")(error)),
-        }
+        self.tell(&order)?;
         let Ok(heard) = timeout_at(deadline.at, self.hear()).await else {
             let overdue = overdue("did not end", deadline.limit);
             return self.kill(ExitCause::WallTime, overdue).await.map(Err);
@@ -155,6 +154,19 @@ impl<'a> Attended<'a> {
     pub(super) fn found_good(&mut self) {
         if self.ended_well.is_some() {
             self.judged(ExitCause::Done);
+        }
+    }
+
+    /// Sends a message with the input that follows it. The socket has room for all that a child ever gets, and takes this
+    /// whole or not at all.
+    fn tell(&mut self, order: &Order<'_>) -> Result<(), JailError> {
+        self.at_work = true;
+        let (message, mut nothing) = (order.message.encode(), SendAncillaryBuffer::default());
+        let parts = [IoSlice::new(&message), IoSlice::new(order.input)];
+        match sendmsg(&self.wire, &parts, &mut nothing, SendFlags::NOSIGNAL) {
+            // A child that died meanwhile is known by its exit.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(lacking("word to a jailed child")(error)),
         }
     }
 
@@ -277,14 +289,4 @@ fn receive(wire: &OwnedFd) -> io::Result<Option<Word>> {
         Err(Errno::AGAIN) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Sends a message, and the input that follows it. The socket has room for all that a child ever gets, and takes a
-/// message whole or not at all.
-fn tell(wire: &OwnedFd, order: &Order<'_>) -> Result<(), Errno> {
-    send(wire, &order.message.encode(), SendFlags::NOSIGNAL)?;
-    if let Some(input) = order.input {
-        send(wire, input, SendFlags::NOSIGNAL)?;
-    }
-    Ok(())
 }

@@ -48,8 +48,8 @@ impl Handed {
     /// The task on this input.
     pub(super) fn order(&self, task: &Task) -> Order<'_> {
         match self {
-            Self::Mapped => Order { message: ToChild::Work(*task, Input::Mapped), input: None },
-            Self::Copied(bytes) => Order { message: ToChild::Work(*task, Input::Follows), input: Some(bytes) },
+            Self::Mapped => Order { message: ToChild::Work(*task, Input::Mapped), input: &[] },
+            Self::Copied(bytes) => Order { message: ToChild::Work(*task, Input::Follows), input: bytes },
         }
     }
 

@@ -168,14 +168,13 @@ impl Jail {
         let written = self.hand_over(&mut encoder, &output, len, deadline).await?;
         encoder.found_good();
         let task = Task::Verify(Verify { input_bytes: len, limits, artefacts });
-        let (answer, copies) = tokio::join!(verifier.ask(written.order(&task), deadline), async {
+        let (end, copies) = tokio::join!(verifier.obey(written.order(&task), deadline), async {
             drop(over);
             written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
         });
-        // While the verifier comes to its end.
+        // By now, unless it lingers, and without a word that would wake this task on a processor that the verifier needs.
         let encoder_ended = self.end_well(&mut encoder, deadline).await;
-        drop((encoder, written));
-        let outcome = self.verified(&mut verifier, answer, deadline).await;
+        let outcome = self.verified(&mut verifier, end?);
         if let Ok(Done::Verified) = outcome {
             verifier.found_good();
         }
@@ -246,17 +245,8 @@ impl Jail {
         Ok(Handed::Mapped)
     }
 
-    /// The end of the child whose refusal is about what was written and not about the input.
-    async fn verified(
-        &self,
-        child: &mut Attended<'_>,
-        answer: Result<Result<Done, End>, JailError>,
-        deadline: Deadline,
-    ) -> Result<Done, Stop> {
-        let end = match answer? {
-            Ok(_) => child.end(deadline).await?,
-            Err(end) => end,
-        };
+    /// What the child says whose refusal is about what was written and not about the input.
+    fn verified(&self, child: &mut Attended<'_>, end: End) -> Result<Done, Stop> {
         match (end.cause, end.last) {
             (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
             (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {

@@ -58,7 +58,7 @@ impl Jail {
         let mut child = Attended::new(seat, None);
         let end = match child.ready().await? {
             Ok(()) => {
-                let order = Order { message: ToChild::Probe(probe), input: None };
+                let order = Order { message: ToChild::Probe(probe), input: &[] };
                 child.obey(order, Deadline::after(self.settings.wall_time)).await?
             }
             Err(end) => end,
