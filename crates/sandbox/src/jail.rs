@@ -155,7 +155,9 @@ fn serve(confined: &Confined, mut maps: Maps, mut room: Vec<u8>, work: fn(&Confi
         }
         Some((ToChild::SetUp(_) | ToChild::Launch(_), _)) | None => exit(EXIT_WIRE),
     };
-    exit(if say(&answer).is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
+    let said = say(&answer);
+    process::let_others_run();
+    exit(if said.is_ok() { EXIT_ANSWERED } else { EXIT_WIRE })
 }
 
 /// Waits for the order of a ready child, and answers what lies behind its message. None: the host is gone or speaks another

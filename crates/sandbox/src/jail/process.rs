@@ -16,6 +16,12 @@ pub(super) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Lets whoever waits for this processor go first, such as the host that has just been told.
+pub(super) fn let_others_run() {
+    // SAFETY: the call has no preconditions.
+    unsafe { libc::sched_yield() };
+}
+
 /// A panic is told over the wire with its place, without its message (which could quote the input) and without
 /// unwinding, and ends the process.
 pub(super) fn report_panics() {
