@@ -1,6 +1,7 @@
 //! The host side: keeps children ready, gives each job a line of them, and judges how they end.
 
 mod attend;
+mod batch;
 mod check;
 mod exits;
 mod handed;

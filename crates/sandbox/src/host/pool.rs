@@ -20,7 +20,9 @@ use rustix::{
 use tokio::sync::oneshot;
 
 use super::{
-    JailError, lacking,
+    JailError,
+    batch::give_way,
+    lacking,
     line::{Blueprint, Line},
     reaper::Reaper,
 };
@@ -240,6 +242,10 @@ impl Drop for Closing<'_> {
 
 fn tend(shared: &Shared, blueprint: &Blueprint, reaper: &Reaper) {
     let _closing = Closing(shared);
+    // The bell is rung by a job that has its answer still to give.
+    if let Err(error) = give_way() {
+        tracing::debug!(error = &error as &dyn Error, "the thread that starts children is as urgent as others");
+    }
     while let Some(wants_line) = shared.wants_line() {
         if wants_line {
             shared.deliver(blueprint.build(reaper));
