@@ -9,6 +9,7 @@ use std::io;
 pub(super) fn give_way() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: zero is the calling thread, and the call reads the parameters only.
-    let failed = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+    let failed =
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

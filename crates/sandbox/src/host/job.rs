@@ -120,13 +120,17 @@ impl Jail {
         let encode = Encode { input_bytes: len, original_bytes: input.len(), ..encode };
         let expected = Expected::files(&encode, &outline);
         let order = pixels.order(&Task::Encode(encode));
-        let (done, verifier) = tokio::join!(self.answer(&mut encoder, order, deadline), async {
-            drop((file, bytes));
-            self.ready(verifier).await
-        });
+        let (done, verifier, decoder_ended) = tokio::join!(
+            self.answer(&mut encoder, order, deadline),
+            async {
+                drop((file, bytes));
+                self.ready(verifier).await
+            },
+            self.end_well(decoder, deadline),
+        );
         // A bad end outranks whatever was made of the answer before it.
-        self.end_well(&mut decoder, deadline).await?;
-        let over = (decoder, pixels, picture);
+        decoder_ended?;
+        let over = (pixels, picture);
         self.finish((encoder, done?), verifier?, (output, over), &expected, (decode.limits, deadline)).await
     }
 
@@ -168,12 +172,14 @@ impl Jail {
         let written = self.hand_over(&mut encoder, &output, len, deadline).await?;
         encoder.found_good();
         let task = Task::Verify(Verify { input_bytes: len, limits, artefacts });
-        let (end, copies) = tokio::join!(verifier.obey(written.order(&task), deadline), async {
-            drop(over);
-            written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
-        });
-        // By now, unless it lingers, and without a word that would wake this task on a processor that the verifier needs.
-        let encoder_ended = self.end_well(&mut encoder, deadline).await;
+        let (end, copies, encoder_ended) = tokio::join!(
+            verifier.obey(written.order(&task), deadline),
+            async {
+                drop(over);
+                written.copied().map(|bytes| part_copy(bytes, artefacts.iter()))
+            },
+            self.end_well(encoder, deadline),
+        );
         let outcome = self.verified(&mut verifier, end?);
         if let Ok(Done::Verified) = outcome {
             verifier.found_good();
@@ -221,8 +227,8 @@ impl Jail {
     }
 
     /// [`Self::end`] of a child whose work was found good.
-    async fn end_well(&self, child: &mut Attended<'_>, deadline: Deadline) -> Result<(), Stop> {
-        self.end(child, deadline).await?;
+    async fn end_well(&self, mut child: Attended<'_>, deadline: Deadline) -> Result<(), Stop> {
+        self.end(&mut child, deadline).await?;
         child.found_good();
         Ok(())
     }

@@ -16,7 +16,8 @@ pub(super) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Lets whoever waits for this processor go first, such as the host that has just been told.
+/// Lets whoever waits for this processor go first: the host, which has just been told something, often does, and the end of a
+/// process takes a fifth of a millisecond.
 pub(super) fn let_others_run() {
     // SAFETY: the call has no preconditions.
     unsafe { libc::sched_yield() };

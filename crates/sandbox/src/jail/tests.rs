@@ -20,10 +20,12 @@ use rustix::{
     process::{DumpableBehavior, Resource, getrlimit},
 };
 
-use super::{confine, hear_input, limits, populate, process, syscalls};
+use super::{MAX_ORDER_BYTES, confine, hear_order, limits, populate, process, syscalls};
 use crate::{
+    format::{DocumentFormat, Sanitise},
     layer::Layer,
-    wire::{MAX_FOLLOWING_BYTES, SetUp},
+    probe::Probe,
+    wire::{Input, MAX_FOLLOWING_BYTES, MESSAGE_BYTES, SetUp, Task, ToChild},
 };
 
 const CASE: &str = "LAZARET_JAIL_CASE";
@@ -47,24 +49,34 @@ fn assert_holds(name: &str) {
 
 #[test]
 fn an_input_that_follows_is_as_long_as_the_task_says() {
-    let heard = |sent: Option<usize>, told: u64| {
+    let heard = |packet: &[u8]| {
         let (host, child) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         set_socket_send_buffer_size(&host, 2 * MAX_FOLLOWING_BYTES).unwrap();
-        if let Some(sent) = sent {
-            rustix::io::write(&host, &vec![7; sent]).unwrap();
-        }
+        rustix::io::write(&host, packet).unwrap();
         drop(host);
-        hear_input(child.as_fd(), told)
+        let mut room = vec![1; MAX_ORDER_BYTES];
+        hear_order(child.as_fd(), &mut room).map(|(order, behind)| (order, behind.to_vec()))
     };
+    let order = |told: u64, place| {
+        ToChild::Work(Task::Sanitise(Sanitise { input_bytes: told, format: DocumentFormat::Pdf }), place)
+    };
+    let with = |order: ToChild, sent: usize| [&order.encode()[..], &vec![7; sent]].concat();
     let most = MAX_FOLLOWING_BYTES;
     for len in [1, 4096, most] {
-        assert_eq!(heard(Some(len), len as u64), Some(vec![7; len]));
-        assert_eq!(heard(Some(len - 1), len as u64), None, "{len}: one byte less");
-        assert_eq!(heard(Some(len + 1), len as u64), None, "{len}: one byte more");
-        assert_eq!(heard(None, len as u64), None, "{len}: nothing");
+        let order = order(len as u64, Input::Follows);
+        assert_eq!(heard(&with(order, len)), Some((order, vec![7; len])));
+        assert_eq!(heard(&with(order, len - 1)), None, "{len}: one byte less");
+        assert_eq!(heard(&with(order, len + 1)), None, "{len}: one byte more");
+        assert_eq!(heard(&with(order, 0)), None, "{len}: nothing");
     }
-    assert_eq!(heard(Some(most + 1), most as u64 + 1), None, "more than ever follows");
-    assert_eq!(heard(Some(1), u64::MAX), None);
+    assert_eq!(heard(&with(order(most as u64 + 1, Input::Follows), most + 1)), None, "more than ever follows");
+    assert_eq!(heard(&with(order(u64::MAX, Input::Follows), 1)), None);
+    for alone in [order(5, Input::Mapped), ToChild::Probe(Probe::Fork)] {
+        assert_eq!(heard(&with(alone, 0)), Some((alone, vec![])));
+        assert_eq!(heard(&with(alone, 5)), None, "{alone:?} with something behind it");
+    }
+    assert_eq!(heard(&order(1, Input::Follows).encode()[..MESSAGE_BYTES - 1]), None, "a message cut short");
+    assert_eq!(heard(&[]), None, "no host");
 }
 
 #[test]
