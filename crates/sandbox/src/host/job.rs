@@ -180,12 +180,11 @@ impl Jail {
             },
             self.end_well(encoder, deadline),
         );
-        let outcome = self.verified(&mut verifier, end?);
-        if let Ok(Done::Verified) = outcome {
-            verifier.found_good();
-        }
+        let objection = self.objection(&mut verifier, end?);
         encoder_ended?;
-        let Done::Verified = outcome? else { return Err(another(&mut verifier)) };
+        if let Some(stop) = objection {
+            return Err(stop);
+        }
         let files = match copies {
             Some(files) => files.map_err(lacking("output memory"))?,
             None => blocking("output memory", is_large(&output), move || part(&output, artefacts.iter())).await?,
@@ -251,16 +250,21 @@ impl Jail {
         Ok(Handed::Mapped)
     }
 
-    /// What the child says whose refusal is about what was written and not about the input.
-    fn verified(&self, child: &mut Attended<'_>, end: End) -> Result<Done, Stop> {
+    /// Why what was written goes no further. None: the verifier found it good. Its refusal is about that and not about the
+    /// input.
+    fn objection(&self, verifier: &mut Attended<'_>, end: End) -> Option<Stop> {
         match (end.cause, end.last) {
-            (ExitCause::Done, Some(ToHost::Done(done))) => Ok(done),
-            (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {
-                child.judged(ExitCause::Unverified);
-                let detail = format!("the new file failed its verification: {detail}");
-                Err(Stop::Over(Ending::Stopped { cause: ExitCause::Unverified, detail }))
+            (ExitCause::Done, Some(ToHost::Done(Done::Verified))) => {
+                verifier.found_good();
+                None
             }
-            (cause, last) => Err(self.stopped(cause, end.detail, last)),
+            (ExitCause::Done, Some(ToHost::Done(_))) => Some(another(verifier)),
+            (ExitCause::Refused, Some(ToHost::Refused(Refusal { detail, .. }))) => {
+                verifier.judged(ExitCause::Unverified);
+                let detail = format!("the new file failed its verification: {detail}");
+                Some(Stop::Over(Ending::Stopped { cause: ExitCause::Unverified, detail }))
+            }
+            (cause, last) => Some(self.stopped(cause, end.detail, last)),
         }
     }
 
