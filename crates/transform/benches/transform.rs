@@ -28,7 +28,7 @@ use tokio::{task::JoinSet, time::sleep};
 const RIVALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rivals.py");
 /// The image whose work is as little as can be.
 const LITTLE: &str = "PNG 64 x 64";
-/// How often that one is made anew in one process.
+/// How often that one is made anew.
 const AGAIN: u32 = 300;
 /// Between two small images: the next line of processes is sealed meanwhile, which is what a reserve is for.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -70,8 +70,9 @@ async fn run(rounds: usize) {
     // The one that is shipped, linked statically.
     let program =
         std::env::var_os("LAZARET_TEST_JAIL").unwrap_or_else(|| env!("CARGO_BIN_EXE_lazaret-transform").into());
-    let shipped = Bench::new(program.as_ref());
-    let workbench = Bench::new(&workbench());
+    let shipped = Bench::new(program.as_ref(), 2);
+    // Without a reserve, for what is told to do the same again and again waits for nothing but its pauses.
+    let workbench = Bench::new(&workbench(), 0);
     println!("medians of {rounds}, each way in turn; ratios to libvips in one thread\n");
     println!("{:<21} {:<26} {:>9} {:>9} {:>11} {:>7} {:>7}", "", "", "CPU ms", "wall ms", "bytes", "CPU", "bytes");
     for image in images.iter().filter(|image| image.name != LITTLE) {
@@ -110,7 +111,8 @@ async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, shipped: &Be
     println!();
 }
 
-/// A small image through three fresh processes from the reserve, and the same three tasks without end in one.
+/// A small image through three fresh processes from the reserve, and the same three tasks again and again in one, after the
+/// same pauses and without: what has had nothing to do for a while takes longer, jail or none.
 async fn overhead(input: &[u8], shipped: &Bench, workbench: &Bench) {
     let mut jailed = Vec::new();
     for _ in 0..AGAIN {
@@ -118,17 +120,18 @@ async fn overhead(input: &[u8], shipped: &Bench, workbench: &Bench) {
         jailed.push(verified.wall_ms);
         sleep(PAUSE).await;
     }
-    let mut bare = Vec::new();
-    for _ in 0..7 {
-        let [_, many] = workbench.run("png", &[b"AGAIN", &AGAIN.to_le_bytes()[..], input].concat()).await;
-        let [_, none] = workbench.run("png", &[b"AGAIN", &[0; 4][..], input].concat()).await;
-        bare.push((many.wall_ms - none.wall_ms) / f64::from(AGAIN));
+    let [mut paced, mut hot] = <[Vec<f64>; 2]>::default();
+    for _ in 0..3 {
+        paced.push(workbench.again(input, true).await);
+        hot.push(workbench.again(input, false).await);
     }
-    let (jailed, bare) = (median(jailed), median(bare));
+    let (jailed, paced, hot) = (median(jailed), median(paced), median(hot));
     println!(
-        "{LITTLE}, medians by the clock: {jailed:.3} ms in three jailed processes, {bare:.3} ms for the same in one that goes on: \
-         the jail costs {:.3} ms",
-        jailed - bare
+        "{LITTLE}, medians by the clock: {jailed:.3} ms in three jailed processes with a pause of {} ms after each image. \
+         The same in one process, {paced:.3} ms: the jail costs {:.3} ms. In one that never pauses, {hot:.3} ms: {:.3} ms",
+        PAUSE.as_millis(),
+        jailed - paced,
+        jailed - hot,
     );
 }
 
@@ -157,7 +160,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(program: &Path) -> Self {
+    fn new(program: &Path, reserve: usize) -> Self {
         let settings = JailSettings {
             program: program.to_owned(),
             memory_bytes: 512 << 20,
@@ -167,7 +170,7 @@ impl Bench {
             max_picture_bytes: 512 << 20,
             max_output_bytes: 64 << 20,
             concurrency: 1,
-            reserve: 2,
+            reserve,
         };
         let ends = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&ends);
@@ -177,14 +180,7 @@ impl Bench {
 
     /// What an image costs up to its encoder's end, and in all.
     async fn run(&self, kind: &str, input: &[u8]) -> [Cost; 2] {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(input).unwrap();
-        let spooled = Spooled::new(file, input.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
-        let request = TransformRequest {
-            media_type: format!("image/{kind}").parse().unwrap(),
-            limits: ImageLimits::default(),
-            treatment: Treatment::ReEncode(ImageOutput::default()),
-        };
+        let (spooled, request) = job(kind, input);
         self.ends.lock().unwrap().clear();
         let (before, started) = (children_cpu(), Instant::now());
         let outcome = self.jail.transform(&spooled, &request).await.unwrap();
@@ -198,6 +194,27 @@ impl Bench {
             bytes: done.object.len,
         })
     }
+
+    /// How long the workbench takes for an image, in milliseconds by its own clock.
+    async fn again(&self, input: &[u8], paced: bool) -> f64 {
+        let (spooled, request) = job("png", &[b"AGAIN", &AGAIN.to_le_bytes()[..], &[paced.into()], input].concat());
+        let outcome = self.jail.transform(&spooled, &request).await.unwrap();
+        let TransformOutcome::Refused { detail, .. } = outcome else { panic!("{outcome:?}") };
+        detail.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {detail}")) / 1e6
+    }
+}
+
+/// The job for an image.
+fn job(kind: &str, input: &[u8]) -> (Spooled, TransformRequest) {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    let spooled = Spooled::new(file, input.len() as u64, Sha256Digest::from_bytes([0; 32]), ());
+    let request = TransformRequest {
+        media_type: format!("image/{kind}").parse().unwrap(),
+        limits: ImageLimits::default(),
+        treatment: Treatment::ReEncode(ImageOutput::default()),
+    };
+    (spooled, request)
 }
 
 /// CPU time of all children so far that have ended.
