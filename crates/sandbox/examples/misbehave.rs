@@ -315,6 +315,10 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
             black_box(0);
         },
         "hang" => hang(),
+        "noise-hang" => {
+            say(&[0xff; MESSAGE_BYTES]);
+            hang();
+        }
         "talk" => {
             println!("a secret of the input");
             eprintln!("a secret of the input");

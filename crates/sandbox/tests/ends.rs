@@ -173,6 +173,22 @@ async fn time_ends_at_its_limit() {
     }
 }
 
+/// Nobody listens to a verifier before its end, and still its lie is found.
+#[tokio::test]
+async fn a_lie_is_found_out_where_its_teller_lingers() {
+    for (before, place) in PLACES.iter().enumerate() {
+        let cell = Cell::new(JailSettings { wall_time: Duration::from_millis(1500), ..settings(misbehave()) });
+        let outcome = cell.give(&format!("{place}:noise-hang")).await.unwrap();
+        assert!(
+            matches!(outcome, TransformOutcome::Held { reason: HoldReason::TransformKilled, .. }),
+            "{place}: {outcome:?}"
+        );
+        let mut ends = vec![ExitCause::Done; before];
+        ends.push(ExitCause::Protocol);
+        assert_ends(&cell, &ends);
+    }
+}
+
 /// A child whose answer is short may still be there while the next one works, of which nothing comes then.
 #[tokio::test]
 async fn an_answer_counts_only_with_a_good_end_behind_it() {

@@ -88,7 +88,7 @@ async fn compare(image: &Image, rounds: usize, rivals: &mut Rivals, shipped: &Be
     // The first round warms caches up and does not count.
     for round in 0..=rounds {
         let [encoded, verified] = shipped.run(&image.kind, &input).await;
-        // The end of a process that has little to hand over is told only after the next one has answered.
+        // The end of a process that has little to hand over is told while the next one works already.
         assert!(encoded.bytes > MAX_FOLLOWING_BYTES as u64, "{} becomes too short to be measured", image.name);
         let found = [encoded, verified, rivals.run("libvips", image), rivals.run("Pillow", image)];
         if round > 0 {

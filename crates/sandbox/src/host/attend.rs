@@ -69,8 +69,8 @@ impl Deadline {
 pub(super) struct Attended<'a> {
     prisoner: Prisoner,
     wire: Arc<OwnedFd>,
-    /// Registered while a word is waited for, and given up with the answer: the child's hanging up would wake this task on a
-    /// processor that the next child can use.
+    /// Registered while a word is waited for, and given up with the answer: the child's end wakes this task once, not by its
+    /// hanging up as well.
     watched: Option<AsyncFd<Arc<OwnedFd>>>,
     heard: Heard,
     /// None: nobody is to be told of its end. A probe's end is the self-test's own doing and would look like an attack.
@@ -118,6 +118,7 @@ impl<'a> Attended<'a> {
     /// before.
     pub(super) async fn obey(&mut self, order: Order<'_>, deadline: Deadline) -> Result<End, JailError> {
         self.tell(&order)?;
+        self.watched = None;
         self.end(deadline).await
     }
 
@@ -216,18 +217,29 @@ impl<'a> Attended<'a> {
             return self.kill(once_ready(ExitCause::Protocol), lie).await;
         }
         let Ok(status) = timeout_at(deadline.at, self.prisoner.wait()).await else {
-            let overdue = overdue("did not end", deadline.limit);
-            return self.kill(once_ready(ExitCause::WallTime), overdue).await;
+            // A lie tells more than that it lingers.
+            self.hear_rest()?;
+            let (cause, detail) = match self.heard.lie.take() {
+                Some(lie) => (ExitCause::Protocol, lie),
+                None => (ExitCause::WallTime, overdue("did not end", deadline.limit)),
+            };
+            return self.kill(once_ready(cause), detail).await;
         };
         let status = status.map_err(lacking("end of a jailed child"))?;
         // Nobody else has its end of the wire: what it said before it ended is all there.
+        self.hear_rest()?;
+        let (cause, detail) = classify(status, &self.heard);
+        Ok(self.ended(once_ready(cause), detail))
+    }
+
+    /// Takes in what is there on the wire.
+    fn hear_rest(&mut self) -> Result<(), JailError> {
         while let Some(word) = receive(&self.wire).map_err(lacking("word from a jailed child"))? {
             if !self.understand(word) {
                 break;
             }
         }
-        let (cause, detail) = classify(status, &self.heard);
-        Ok(self.ended(once_ready(cause), detail))
+        Ok(())
     }
 
     async fn kill(&mut self, cause: ExitCause, detail: String) -> Result<End, JailError> {

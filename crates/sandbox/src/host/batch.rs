@@ -1,15 +1,15 @@
-//! A thread that takes no processor away from another one.
+//! A thread that takes no processor away from another one when it is woken.
 
 #![expect(unsafe_code, reason = "scheduling policies have no safe wrapper")]
 
 use std::io;
 
-/// Has the calling thread wait, when it is woken, until whoever has the processor gives it up (`SCHED_BATCH` in sched(7)).
-/// The processes that it starts are ordinary ones.
-pub(super) fn give_way() -> io::Result<()> {
+/// Has the calling thread, when it is woken, wait for a processor like one that had its turn (`SCHED_BATCH` in sched(7)),
+/// or no more. What it starts meanwhile is like it.
+pub(super) fn give_way(gives_way: bool) -> io::Result<()> {
+    let policy = if gives_way { libc::SCHED_BATCH } else { libc::SCHED_OTHER };
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: zero is the calling thread, and the call reads the parameters only.
-    let failed =
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+    let failed = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

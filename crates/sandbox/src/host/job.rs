@@ -180,9 +180,9 @@ impl Jail {
             },
             self.end_well(encoder, deadline),
         );
-        let objection = self.objection(&mut verifier, end?);
+        let objection = end.map(|end| self.objection(&mut verifier, end));
         encoder_ended?;
-        if let Some(stop) = objection {
+        if let Some(stop) = objection? {
             return Err(stop);
         }
         let files = match copies {

@@ -162,9 +162,17 @@ impl Shared {
     /// Waits until there may be something to do.
     fn listen(&self) -> io::Result<()> {
         let mut events: [MaybeUninit<epoll::Event>; 16] = [MaybeUninit::uninit(); 16];
+        // The bell is rung by a job that has its answer still to give. The children are ordinary processes again.
+        let gave_way = give_way(true);
         match epoll::wait(&self.events, &mut events, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = gave_way.and_then(|()| give_way(false)) {
+            tracing::debug!(
+                error = &error as &dyn Error,
+                "the thread that starts children keeps its scheduling policy"
+            );
         }
         match rustix::io::read(&self.bell, &mut [0; 8]) {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
@@ -242,10 +250,6 @@ impl Drop for Closing<'_> {
 
 fn tend(shared: &Shared, blueprint: &Blueprint, reaper: &Reaper) {
     let _closing = Closing(shared);
-    // The bell is rung by a job that has its answer still to give.
-    if let Err(error) = give_way() {
-        tracing::debug!(error = &error as &dyn Error, "the thread that starts children is as urgent as others");
-    }
     while let Some(wants_line) = shared.wants_line() {
         if wants_line {
             shared.deliver(blueprint.build(reaper));

@@ -75,6 +75,7 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         (libc::SYS_write, vec![all_of(&[(0, THE_WIRE)])?, all_of(&[(0, CLOSED[0])])?, all_of(&[(0, CLOSED[1])])?]),
         // The end, from the answer, the panic hook and the allocator.
         (libc::SYS_exit_group, vec![]),
+        // Between the answer and the end.
         (libc::SYS_sched_yield, vec![]),
         // glibc's allocator: the heap, and blocks above its mmap threshold. Never executable, never a file, never
         // at a chosen address.
