@@ -6,9 +6,7 @@ use anyhow::{Context, Result};
 use lazaret_testkit::proxy::{Faults, Protocol, Proxy};
 use url::Url;
 
-use crate::{queue::Bus, servers::free_address, station::Station};
-
-const ATTEMPTS: usize = 5;
+use crate::{queue::Bus, station::Station};
 
 /// One proxy for each dependency; their requests are counted together. Only workers speak through them: the command line
 /// and the test itself go straight to the servers.
@@ -31,7 +29,7 @@ impl Proxies {
     /// through.
     pub fn between(station: &mut Station) -> Result<Self> {
         let faults = Faults::new();
-        let start = |name: &str, protocol, server| start(name, protocol, server, &faults);
+        let start = |name: &str, protocol, server| Proxy::start(name, protocol, server, &faults);
         let store = start("store", Protocol::Http, server_of(&station.servers.s3)?)?;
         station.set_for_workers("storage.endpoint", format!("http://{}", store.address()));
         let queue = match station.bus {
@@ -61,18 +59,6 @@ impl Proxies {
         };
         Ok(Self { faults, store, queue, clamd, database })
     }
-}
-
-/// An address that is free can be taken by a neighbour before it is listened at.
-fn start(name: &str, protocol: Protocol, server: SocketAddr, faults: &Faults) -> Result<Proxy> {
-    let mut started = Proxy::start_at(free_address()?, name, protocol, server, faults);
-    for _ in 0..ATTEMPTS {
-        if started.is_ok() {
-            break;
-        }
-        started = Proxy::start_at(free_address()?, name, protocol, server, faults);
-    }
-    started
 }
 
 /// Where the server at `url` listens.

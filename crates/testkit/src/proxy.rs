@@ -14,13 +14,16 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
 
 pub use faults::{Fault, Faults, Request, Then};
 use relay::Link;
+
+/// As many connections wait to be accepted as with the listeners of the standard library.
+const BACKLOG: u32 = 128;
 
 /// Proxies answer while the test itself is busy: with a child it waits for, say, that speaks through one of them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -57,6 +60,8 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Open {
     up: bool,
+    /// Has the address while nobody listens at it.
+    placeholder: Option<TcpSocket>,
     tasks: JoinSet<()>,
 }
 
@@ -64,19 +69,8 @@ impl Proxy {
     /// Listens on a free port of loopback and passes on to `server`. Requests are counted with those of every other
     /// proxy that shares `faults`.
     pub fn start(name: &str, protocol: Protocol, server: SocketAddr, faults: &Faults) -> Result<Self> {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name, protocol, server, faults)
-    }
-
-    /// [`Proxy::start`] at an address of one's own: one that the kernel gives to nobody while the proxy is down.
-    pub fn start_at(
-        address: SocketAddr,
-        name: &str,
-        protocol: Protocol,
-        server: SocketAddr,
-        faults: &Faults,
-    ) -> Result<Self> {
         let link = Arc::new(Link { name: name.to_owned(), protocol, server, faults: faults.clone() });
-        let (listener, address) = listen(address)?;
+        let (listener, address) = listen()?;
         let proxy = Self { link, address, open: Arc::default() };
         proxy.accept(listener);
         Ok(proxy)
@@ -87,8 +81,21 @@ impl Proxy {
         self.address
     }
 
-    /// Refuses connections and cuts those there are, until [`Proxy::up`].
-    pub fn down(&self) {
+    /// Refuses connections and cuts those there are, until [`Proxy::up`]. The address stays this proxy's own.
+    pub fn down(&self) -> Result<()> {
+        self.close();
+        let hold = || -> io::Result<_> {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(self.address)?;
+            Ok(socket)
+        };
+        let placeholder = hold().with_context(|| format!("a proxy cannot keep {}", self.address))?;
+        lock(&self.open).placeholder = Some(placeholder);
+        Ok(())
+    }
+
+    fn close(&self) {
         // The listener and the sockets belong to the tasks, and go with them.
         let Open { mut tasks, .. } = std::mem::take(&mut *lock(&self.open));
         tasks.abort_all();
@@ -104,14 +111,17 @@ impl Proxy {
 
     /// Listens again, at the same address.
     pub fn up(&self) -> Result<()> {
-        let (listener, _) = listen(self.address)?;
+        let placeholder = lock(&self.open).placeholder.take().context("only a proxy that is down can come up")?;
+        let _inside = RUNTIME.enter();
+        let listener = placeholder.listen(BACKLOG);
+        let listener = listener.with_context(|| format!("a proxy cannot listen at {} again", self.address))?;
         self.accept(listener);
         Ok(())
     }
 
     /// Cuts the connections there are; new ones are welcome.
     pub fn cut(&self) -> Result<()> {
-        self.down();
+        self.down()?;
         self.up()
     }
 
@@ -138,7 +148,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.down();
+        self.close();
     }
 }
 
@@ -146,13 +156,13 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+fn listen() -> Result<(TcpListener, SocketAddr)> {
     let bind = || -> io::Result<_> {
-        let listener = std::net::TcpListener::bind(address)?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let _inside = RUNTIME.enter();
         Ok((TcpListener::from_std(listener)?, address))
     };
-    bind().with_context(|| format!("a proxy cannot listen at {address}"))
+    bind().context("a proxy cannot listen on loopback")
 }

@@ -17,7 +17,7 @@ use lazaret_tests::{
     objects::{Upload, sha256},
     program::Ended,
     proxies::server_of,
-    servers::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, dishonest_s3, free_address, s3_client},
+    servers::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, dishonest_s3, s3_client},
     station::{Station, notification},
     store::Store,
     wait::until_true,
@@ -98,7 +98,7 @@ async fn overwritten(versions: bool) -> Result<()> {
     station.set_for_workers("scanner.0.address", format!("tcp:{}", gate.address));
     let faults = Faults::new();
     let server = server_of(&dishonest_s3()?)?;
-    let proxy = Proxy::start_at(free_address()?, "store", Protocol::Http, server, &faults)?;
+    let proxy = Proxy::start("store", Protocol::Http, server, &faults)?;
     station.set_for_workers("storage.endpoint", format!("http://{}", proxy.address()));
     station.set("worker.concurrency", "6");
     let worker = station.worker("worker").await?;

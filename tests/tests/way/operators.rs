@@ -8,7 +8,6 @@ use lazaret_testkit::proxy::{Faults, Protocol, Proxy};
 use lazaret_tests::{
     objects::Upload,
     queue::Bus,
-    servers::free_address,
     station::{Database, Station},
     wait::until_true,
 };
@@ -151,8 +150,9 @@ async fn the_doctor_finds_nothing_wrong_with_a_station() -> Result<()> {
 async fn a_worker_waits_for_its_database() -> Result<()> {
     let mut station = Station::on(Database::Postgres, Bus::Amqp).await?;
     let server = station.database_server()?.context("no server")?;
-    let address = free_address()?;
-    let url = station.database_through(address)?;
+    let proxy = Proxy::start("database", Protocol::Postgres, server, &Faults::new())?;
+    proxy.down()?;
+    let url = station.database_through(proxy.address())?;
     station.set_for_workers("sessions.url", url);
     let mut worker = station.start_worker("worker", station.listen)?;
     until_true("it says what it waits for", SETTLED_WITHIN, async || {
@@ -161,7 +161,7 @@ async fn a_worker_waits_for_its_database() -> Result<()> {
     })
     .await?;
     assert_eq!(station.get("/healthz").await?.0, 200);
-    let proxy = Proxy::start_at(address, "database", Protocol::Postgres, server, &Faults::new())?;
+    proxy.up()?;
     until_true("it is ready", Duration::from_mins(1), async || {
         worker.ensure_up()?;
         Ok(station.get("/readyz").await.is_ok_and(|(status, _)| status == 200))

@@ -63,7 +63,7 @@ async fn outage(
     let mut expected = Vec::new();
     for index in 0..UNDER_WAY + WAITING {
         if index == UNDER_WAY {
-            proxy.down();
+            proxy.down()?;
         }
         let upload = Upload::text(&format!("{index} at {}", proxy.address()));
         let created = direct::create(station, &**sessions, &upload).await?;

@@ -162,7 +162,7 @@ impl Held {
         station.set_for_workers("scanner.0.address", format!("tcp:{}", gate.address));
         let faults = Faults::new();
         let store = server_of(&station.servers.s3)?;
-        let proxy = Proxy::start_at(free_address()?, "store", Protocol::Http, store, &faults)?;
+        let proxy = Proxy::start("store", Protocol::Http, store, &faults)?;
         station.set_for_workers("storage.endpoint", format!("http://{}", proxy.address()));
         let (arrive, arrived) = mpsc::channel();
         Ok(Self { gate, faults, _proxy: proxy, arrived, arrive, count: 0.into(), doors: Vec::new().into() })

@@ -215,9 +215,10 @@ async fn down_cuts_and_refuses_and_up_is_the_same_address() -> Result<()> {
     let mut client = Client::connect(&proxy).await?;
     client.get("/").await?;
     client.answered().await?;
-    proxy.down();
+    proxy.down()?;
     assert_eq!(client.rest().await?, "");
     assert!(Client::connect(&proxy).await.is_err());
+    assert!(std::net::TcpListener::bind(proxy.address()).is_err(), "it is kept");
     proxy.up()?;
     let mut client = Client::connect(&proxy).await?;
     client.get("/").await?;
