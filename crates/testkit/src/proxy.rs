@@ -88,6 +88,8 @@ impl Proxy {
             let socket = TcpSocket::new_v4()?;
             socket.set_reuseaddr(true)?;
             socket.bind(self.address)?;
+            // Connections of before may linger at the address; others that allow for such must not listen there.
+            socket.set_reuseaddr(false)?;
             Ok(socket)
         };
         let placeholder = hold().with_context(|| format!("a proxy cannot keep {}", self.address))?;
@@ -112,10 +114,12 @@ impl Proxy {
     /// Listens again, at the same address.
     pub fn up(&self) -> Result<()> {
         let placeholder = lock(&self.open).placeholder.take().context("only a proxy that is down can come up")?;
-        let _inside = RUNTIME.enter();
-        let listener = placeholder.listen(BACKLOG);
-        let listener = listener.with_context(|| format!("a proxy cannot listen at {} again", self.address))?;
-        self.accept(listener);
+        let listen = || -> io::Result<_> {
+            placeholder.set_reuseaddr(true)?;
+            let _inside = RUNTIME.enter();
+            placeholder.listen(BACKLOG)
+        };
+        self.accept(listen().with_context(|| format!("a proxy cannot listen at {} again", self.address))?);
         Ok(())
     }
 
