@@ -23,7 +23,7 @@ const MAX_RETRY_PIXELS: u64 = 10_000_000;
 /// not, and would take twenty times as long for a tenth fewer bytes.
 const WORTH_EFFORT: u64 = 3;
 /// In place of the library's 6, which takes longer for a screenshot than libvips does and saves a few hundredths of it.
-const BALANCED: DeflateCompression = DeflateCompression::Level(4);
+const BALANCED: DeflateCompression = DeflateCompression::Level(3);
 
 /// Encodes fast; where that makes a quarter more bytes than the original had, as with screenshots, again with more
 /// effort.
