@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod child;
 mod demo;
+mod fuzz;
 mod packages;
 mod room;
 mod say;
@@ -50,6 +51,8 @@ enum Command {
     Servers,
     /// Measure small objects through replicas, images beside libvips and Pillow, scans beside clamdscan
     Bench(bench::Bench),
+    /// Run the fuzz targets, each for a minute
+    Fuzz(fuzz::Fuzz),
     /// Write config/schema.json
     Schema,
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test { nextest } => test::run(&nextest),
         Command::Servers => servers::run(),
         Command::Bench(bench) => bench::run(bench),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Schema => schema::write().map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {

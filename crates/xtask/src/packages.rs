@@ -21,6 +21,8 @@ pub(crate) const C_BUILD: [Package; 3] = [
     Package { name: "make", present: || find("make").is_some() },
     Package { name: "nasm", present: || find("nasm").is_some() },
 ];
+/// What builds libFuzzer.
+pub(crate) const CXX: Package = Package { name: "g++", present: || find("c++").is_some() };
 pub(crate) const CLAMAV: Package = Package { name: "clamav-daemon", present: || find("clamd").is_some() };
 /// What Lazaret's scans are measured beside.
 pub(crate) const CLAMDSCAN: Package = Package { name: "clamdscan", present: || find("clamdscan").is_some() };

@@ -60,7 +60,7 @@ fn prepare(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.step("tools", || {
         packages::ensure(&C_BUILD)?;
         packages::ensure(&[CURL])?;
-        tools::ensure_cargo_tools(workspace)?;
+        tools::ensure_cargo_tools(workspace, &tools::CARGO_TOOLS)?;
         servers::ensure_installed(workspace)
     })
 }

@@ -8,7 +8,14 @@ use anyhow::{Context, Result};
 use crate::workspace::Workspace;
 use crate::{child, say};
 
-const CARGO_TOOLS: [(&str, &str); 3] = [("nextest", "0.9.143"), ("deny", "0.20.2"), ("machete", "0.9.2")];
+/// A subcommand of cargo, and the version of its package that is installed where it is missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CargoTool(&'static str, &'static str);
+
+/// What `cargo xtask test` runs.
+pub(crate) const CARGO_TOOLS: [CargoTool; 3] =
+    [CargoTool("nextest", "0.9.143"), CargoTool("deny", "0.20.2"), CargoTool("machete", "0.9.2")];
+pub(crate) const CARGO_FUZZ: CargoTool = CargoTool("fuzz", "0.13.2");
 
 /// A program from `PyPI`, in a virtual environment of its own; another set of requirements is another version.
 pub(crate) struct PythonTool {
@@ -39,8 +46,8 @@ pub(crate) const PYTHON: PythonTool = PythonTool {
 };
 
 /// Installs the cargo subcommands that are not there, in any version.
-pub(crate) fn ensure_cargo_tools(workspace: &Workspace) -> Result<()> {
-    for (name, version) in CARGO_TOOLS {
+pub(crate) fn ensure_cargo_tools(workspace: &Workspace, wanted: &[CargoTool]) -> Result<()> {
+    for CargoTool(name, version) in wanted {
         let mut probe = workspace.cargo(name);
         if child::capture(name, probe.arg("--version")).is_ok() {
             continue;

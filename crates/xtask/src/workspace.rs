@@ -49,6 +49,11 @@ impl Workspace {
         self.target.join("xtask-state")
     }
 
+    /// What fuzzing builds and learns.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     pub(crate) fn fixture(&self, name: &str) -> PathBuf {
         self.root.join("fixtures").join(name)
     }

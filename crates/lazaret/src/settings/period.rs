@@ -5,7 +5,10 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A length of time, written `30s`, `5m`, `1h 30m` or `7days`.
+/// Nothing here lasts longer, and every clock can still tell when it is over.
+const MAX: Duration = Duration::from_hours(36_500 * 24);
+
+/// A length of time, written `30s`, `5m`, `1h 30m` or `7days`; at most 36500 days.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Period(Duration);
@@ -31,9 +34,12 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|_| format!("{text:?} is not a length of time, such as \"30s\", \"5m\" or \"7days\""))
+        let period = humantime::parse_duration(text)
+            .map_err(|_| format!("{text:?} is not a length of time, such as \"30s\", \"5m\" or \"7days\""))?;
+        if period > MAX {
+            return Err(format!("{text:?} is longer than any time can be here: at most 36500days"));
+        }
+        Ok(Self(period))
     }
 }
 
@@ -71,7 +77,7 @@ impl JsonSchema for Period {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A length of time: \"30s\", \"5m\", \"1h 30m\", \"7days\".",
+            "description": "A length of time: \"30s\", \"5m\", \"1h 30m\", \"7days\"; at most 36500 days.",
         })
     }
 }
@@ -94,5 +100,15 @@ mod tests {
         for text in ["30", "", "fast", "-3s"] {
             assert!(text.parse::<Period>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_time_beyond_every_clock_is_refused() {
+        for text in ["36501days", "9223372036854775807s", "500000000000y"] {
+            let error = text.parse::<Period>().unwrap_err();
+            assert!(error.contains(text), "{error}");
+        }
+        let longest: Period = "36500days".parse().unwrap();
+        assert!(std::time::Instant::now().checked_add(longest.get()).is_some());
     }
 }
