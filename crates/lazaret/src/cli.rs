@@ -39,6 +39,9 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the whole system in one process, to try it: S3 endpoint, queue, database, worker
+    ///
+    /// Of a settings file that is named with --config it takes policies, scanners, limits, worker, sandbox and
+    /// sweeper; the store, the queue, the database and clamd are its own.
     Dev(Dev),
     /// Consume the queue until SIGTERM
     Worker,

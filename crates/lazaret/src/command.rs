@@ -31,7 +31,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Config(Config::Check) => config::check(named, form)?,
         Command::Config(Config::Schema) => config::schema()?,
-        Command::Dev(arguments) => return dev::run(arguments, form),
+        Command::Dev(arguments) => return dev::run(arguments, named, form),
         Command::Tied { parent, program, arguments } => tied::become_program(*parent, program, arguments)?,
         Command::Worker => {
             let settings = Settings::load(named)?.settings;

@@ -18,6 +18,7 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use toml::Table;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -46,7 +47,8 @@ struct Ready<'a> {
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(arguments: &cli::Dev, form: Output) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &cli::Dev, named: Option<&Path>, form: Output) -> Result<ExitCode> {
+    let file = named.map(Settings::read_table).transpose()?.unwrap_or_default();
     let default = Telemetry { log: LogFormat::Pretty, ..Telemetry::default() };
     let wanted = Telemetry::from_environment(&default)?;
     let home = Home::open(&arguments.data_dir)?;
@@ -56,11 +58,11 @@ pub(crate) fn run(arguments: &cli::Dev, form: Output) -> Result<ExitCode> {
         otlp_endpoint: wanted.otlp_endpoint.as_ref(),
         redactor: Redactor::new([home.credentials.secret_access_key.expose().to_owned()]),
     })?;
-    command::runtime()?.block_on(serve(home, arguments, wanted.listen, form))?;
+    command::runtime()?.block_on(serve(home, file, arguments, wanted.listen, form))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Output) -> Result<()> {
+async fn serve(home: Home, file: Table, arguments: &cli::Dev, telemetry: SocketAddr, form: Output) -> Result<()> {
     let stop = service::termination()?;
     let queue = Arc::new(EmbeddedQueue::new(EmbeddedSettings::default()));
     // The store's lock on the folder comes first: a second `lazaret dev` changes nothing of what the first one wrote.
@@ -75,7 +77,7 @@ async fn serve(home: Home, arguments: &cli::Dev, telemetry: SocketAddr, form: Ou
     let endpoint = format!("http://{}", reachable(listener.local_addr()?));
     let addresses =
         Addresses { endpoint: &endpoint, telemetry: telemetry_listener.local_addr()?, clamd: clamd.scanner() };
-    let config = home.write_settings(&addresses)?;
+    let config = home.write_settings(file, &addresses)?;
     let settings = Settings::load(Some(&config))?.settings;
     wiring::require_transform(&settings)?;
     wiring::migrate(&settings).await.context("the session database was not migrated")?;

@@ -113,6 +113,13 @@ impl Settings {
         Ok(Loaded { path, settings })
     }
 
+    /// What a settings file says, before anything is asked of it but that it is TOML.
+    pub(crate) fn read_table(path: &Path) -> Result<Table, SettingsError> {
+        let text =
+            fs::read_to_string(path).map_err(|cause| SettingsError::Unreadable { path: path.to_owned(), cause })?;
+        toml::from_str(&text).map_err(|error| syntax(&error, &text, path))
+    }
+
     /// Settings from the text of the file `path` and the variables of an environment.
     pub fn parse(
         text: &str,

@@ -17,7 +17,10 @@ use crate::settings::{Scanner, Secret};
 
 const SETTINGS: &str = "lazaret.toml";
 const HEADER: &str = "# Written by `lazaret dev` at each start: changes are lost, except for the credentials.\n\
-                      # Other settings go into the environment: LAZARET__WORKER__CONCURRENCY=2 lazaret dev\n\n";
+                      # Other settings go into the environment, LAZARET__WORKER__CONCURRENCY=2 lazaret dev, or\n\
+                      # into a file of your own: lazaret dev --config FILE\n\n";
+/// What a settings file of the user's own decides: what becomes of an upload. Where things are is this folder's.
+const TAKEN: [&str; 6] = ["policy", "scanner", "limits", "worker", "sandbox", "sweeper"];
 /// What a path may not hold inside a database URL.
 const URL_SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 
@@ -67,10 +70,11 @@ impl Home {
         Ok(Self { folder, credentials })
     }
 
-    /// Writes the settings that every other command uses, readable by their owner only.
-    pub(super) fn write_settings(&self, addresses: &Addresses<'_>) -> Result<PathBuf> {
+    /// Writes the settings that every other command uses, readable by their owner only; with those of `file` that
+    /// decide of an upload.
+    pub(super) fn write_settings(&self, file: Table, addresses: &Addresses<'_>) -> Result<PathBuf> {
         let path = self.folder.join(SETTINGS);
-        let text = format!("{HEADER}{}", toml::to_string(&self.settings(addresses)?)?);
+        let text = format!("{HEADER}{}", toml::to_string(&self.settings(file, addresses)?)?);
         let unwritable = || format!("{} cannot be written", path.display());
         let draft = self.folder.join(".lazaret.toml.new");
         let mut file = File::options()
@@ -85,7 +89,7 @@ impl Home {
         Ok(path)
     }
 
-    fn settings(&self, addresses: &Addresses<'_>) -> Result<Table> {
+    fn settings(&self, file: Table, addresses: &Addresses<'_>) -> Result<Table> {
         let mut settings = toml! {
             [storage]
             region = "us-east-1"
@@ -104,6 +108,14 @@ impl Home {
             [telemetry]
             log = "pretty"
         };
+        for (name, value) in file.into_iter().filter(|(name, _)| TAKEN.contains(&name.as_str())) {
+            match (settings.get_mut(&name), value) {
+                (Some(Value::Table(own)), Value::Table(section)) => own.extend(section),
+                (_, value) => {
+                    settings.insert(name, value);
+                }
+            }
+        }
         let database = self.folder.join("lazaret.db").display().to_string();
         let credentials = &self.credentials;
         for (section, key, value) in [
@@ -120,7 +132,17 @@ impl Home {
                 section.insert(key.to_owned(), Value::String(value));
             }
         }
-        settings.insert("scanner".to_owned(), Value::Array(vec![Value::try_from(addresses.clamd)?]));
+        let clamd = Table::try_from(addresses.clamd)?;
+        let Some(scanners) = settings.get_mut("scanner") else {
+            settings.insert("scanner".to_owned(), Value::Array(vec![Value::Table(clamd)]));
+            return Ok(settings);
+        };
+        // The one that is here is asked for every one that is named.
+        for scanner in scanners.as_array_mut().into_iter().flatten().filter_map(Value::as_table_mut) {
+            if scanner.get("kind") == clamd.get("kind") {
+                scanner.extend(clamd.get("address").map(|address| ("address".to_owned(), address.clone())));
+            }
+        }
         Ok(settings)
     }
 }
@@ -155,7 +177,7 @@ fn draw() -> Result<Credentials> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{num::NonZero, os::unix::fs::PermissionsExt};
 
     use super::*;
     use crate::settings::Settings;
@@ -181,16 +203,82 @@ mod tests {
                 .unwrap();
         let addresses = |endpoint| Addresses { endpoint, telemetry: "127.0.0.1:1234".parse().unwrap(), clamd: &clamd };
         let first = Home::open(&folder).unwrap();
-        let path = first.write_settings(&addresses("http://127.0.0.1:9000")).unwrap();
+        let path = first.write_settings(Table::new(), &addresses("http://127.0.0.1:9000")).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let again = Home::open(&folder).unwrap();
         assert_eq!(again.credentials.access_key_id, first.credentials.access_key_id);
-        again.write_settings(&addresses("http://127.0.0.1:9001")).unwrap();
+        again.write_settings(Table::new(), &addresses("http://127.0.0.1:9001")).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let settings = Settings::parse(&text, &path, std::iter::empty()).unwrap();
         assert_eq!(settings.storage.endpoint.unwrap().as_str(), "http://127.0.0.1:9001/");
         assert_eq!(settings.storage.secret_access_key, Some(first.credentials.secret_access_key));
         assert_eq!(settings.sessions.sqlite_path().unwrap(), first.folder.join("lazaret.db"));
         assert_eq!(settings.scanners[0].max_size.to_string(), "2000MiB");
+    }
+
+    #[test]
+    fn a_file_of_the_users_own_says_what_becomes_of_an_upload_and_not_where_it_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let clamd: Scanner = toml::from_str("name = \"clamd\"\nkind = \"clamd\"\naddress = \"unix:/x\"").unwrap();
+        let addresses = Addresses {
+            endpoint: "http://127.0.0.1:9000",
+            telemetry: "127.0.0.1:1234".parse().unwrap(),
+            clamd: &clamd,
+        };
+        let file = toml! {
+            [storage]
+            bucket = "elsewhere"
+
+            [sessions]
+            url = "postgres://elsewhere/db"
+
+            [worker]
+            concurrency = 3
+            spool_dir = "/elsewhere"
+
+            [limits]
+            max_object_size = "5MiB"
+
+            [events]
+            kind = "webhook"
+
+            [[scanner]]
+            name = "first"
+            kind = "clamd"
+            address = "tcp:elsewhere:3310"
+            timeout = "7s"
+
+            [[scanner]]
+            name = "mine"
+            kind = "icap"
+            url = "icap://127.0.0.1:1344/scan"
+
+            [[policy]]
+            name = "images"
+            types = ["image/png"]
+            action = "re-encode"
+            scanners = ["first", "mine"]
+            output = "webp"
+        };
+        let home = Home::open(scratch.path()).unwrap();
+        let path = home.write_settings(file, &addresses).unwrap();
+        let settings = Settings::parse(&fs::read_to_string(&path).unwrap(), &path, std::iter::empty()).unwrap();
+        let [policy] = &*settings.policies() else { panic!("{:?}", settings.policies()) };
+        assert_eq!(policy.name, "images");
+        assert_eq!(settings.worker.concurrency.map(NonZero::get), Some(3));
+        assert_eq!(settings.worker.spool_dir, Some(home.folder.join("spool")));
+        assert_eq!(settings.limits.max_object_size.to_string(), "5MiB");
+        assert_eq!(settings.storage.bucket, bucket());
+        assert_eq!(settings.sessions.sqlite_path().unwrap(), home.folder.join("lazaret.db"));
+        assert!(settings.events.webhook.is_none());
+        let scanners: Vec<_> = fs::read_to_string(&path).unwrap().parse::<Table>().unwrap()["scanner"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|scanner| (scanner["name"].to_string(), scanner.get("address").map(ToString::to_string)))
+            .collect();
+        let own = Some("\"unix:/x\"".to_owned());
+        assert_eq!(scanners, [("\"first\"".to_owned(), own), ("\"mine\"".to_owned(), None)]);
+        assert_eq!(settings.scanners[0].timeout.get().as_secs(), 7);
     }
 }
