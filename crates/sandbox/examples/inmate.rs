@@ -6,12 +6,13 @@
 
 use std::{
     env,
+    ffi::CStr,
     fs::{self, File, OpenOptions},
     hint::black_box,
     io::{self, Write},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{FromRawFd, IntoRawFd},
+        fd::{FromRawFd, IntoRawFd, OwnedFd},
         unix::{
             fs::PermissionsExt,
             net::{UnixDatagram, UnixListener},
@@ -29,6 +30,7 @@ use lazaret_core::{
 };
 use lazaret_sandbox::Launcher;
 use memmap2::{Mmap, MmapMut};
+use rustix::fs::{Mode, OFlags, open};
 
 fn main() {
     let arguments: Vec<_> = env::args().collect();
@@ -39,6 +41,7 @@ fn main() {
         ("read", _) => print!("{}", io::read_to_string(io::stdin()).expect("an object")),
         ("exit", [code]) => std::process::exit(code.parse().expect("a code")),
         ("open", [path]) => say(File::open(path)),
+        ("empty-file", [path]) => say(empty(path)),
         ("list", [path]) => say(fs::read_dir(path)),
         _ => act(deed),
     }
@@ -123,6 +126,7 @@ fn attempt(deed: &str) {
         "exec" => say::<()>(Err(Command::new("/bin/true").exec())),
         // The number under which this program was executed itself.
         "exec-again" => say_number(exec_again(64)),
+        "exec-path" => say_number(exec_by(64, c"/bin/true", 0)),
         "exec-descriptor" => say_number(exec_again(File::open("/bin/true").map_or(63, IntoRawFd::into_raw_fd))),
         "thread" => say(thread::Builder::new().spawn(|| {})),
         "tcp" => say(TcpStream::connect((Ipv4Addr::LOCALHOST, 9))),
@@ -141,6 +145,7 @@ fn attempt(deed: &str) {
         "reopen-object" => {
             say(OpenOptions::new().write(true).open("/proc/self/fd/0").and_then(|mut file| file.write_all(b"x")));
         }
+        "empty-object" => say(empty("/proc/self/fd/0")),
         "cut-object" => say(rustix::fs::ftruncate(io::stdin(), 0).map_err(Into::into)),
         "map-object" => {
             let file = OpenOptions::new().read(true).write(true).open("/proc/self/fd/0");
@@ -225,18 +230,20 @@ fn end_child(pid: i64) -> i64 {
 }
 
 fn exec_again(fd: i32) -> i64 {
+    exec_by(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+fn exec_by(fd: i32, path: &CStr, flags: i32) -> i64 {
     let arguments = [c"again".as_ptr(), ptr::null()];
     // SAFETY: the strings are C strings, the arrays end with a null pointer.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd,
-            c"".as_ptr(),
-            arguments.as_ptr(),
-            arguments[1..].as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    }
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path.as_ptr(), arguments.as_ptr(), arguments[1..].as_ptr(), flags) }
+}
+
+/// Without asking for the right to write, in the two ways that there are.
+fn empty(path: &str) -> io::Result<OwnedFd> {
+    let neither = OFlags::ACCMODE;
+    let emptied = open(path, OFlags::RDONLY | OFlags::TRUNC, Mode::empty());
+    Ok(emptied.or_else(|_| open(path, neither | OFlags::TRUNC, Mode::empty()))?)
 }
 
 fn try_memory() -> io::Result<Vec<u8>> {

@@ -337,6 +337,12 @@ fn misbehave(deed: &str, word: &[u8]) -> Result<(), Refusal> {
         "survived" => say(&ToHost::Survived { probe: Probe::Fork, errno: 0 }.encode()),
         "noise" => say(&[0xff; MESSAGE_BYTES]),
         "short" => say(b"LZJ4"),
+        "empty" => say(b""),
+        "empty-and-late" => {
+            say(b"");
+            // Not before the host has heard it.
+            spin(Duration::from_millis(20));
+        }
         "oversized" => say(&[0; MESSAGE_BYTES * 2]),
         "fill" => fill(),
         // SAFETY: `_exit` has no preconditions.

@@ -305,12 +305,22 @@ async fn a_lie_is_found_out() {
         "survived",
         "noise",
         "short",
+        "empty",
         "oversized",
         "silent",
         "code",
         "set-up-code",
     ] {
         stopped(deed, ExitCause::Protocol, HoldReason::TransformKilled).await;
+    }
+}
+
+/// It looks like an end of the wire until more is said.
+#[tokio::test]
+async fn an_empty_word_hides_nothing() {
+    for (before, place) in ["decode", "encode"].iter().enumerate() {
+        let deed = "empty-and-late";
+        stopped_in(place, before, deed, ExitCause::Protocol, HoldReason::TransformKilled).await;
     }
 }
 
@@ -385,6 +395,20 @@ async fn files_that_are_not_as_announced_go_no_further() {
             matches!(outcome, TransformOutcome::Held { reason: HoldReason::TransformKilled, .. }),
             "{lie}: {outcome:?}"
         );
+        assert_eq!(cell.ends(), [ExitCause::Protocol]);
+    }
+}
+
+/// The output's memory is in whole pages, and what is announced beyond it is a lie, not a lack of memory.
+#[tokio::test]
+async fn a_file_past_a_last_page_that_is_not_whole_goes_no_further() {
+    let word = "encode:files-past-output".to_owned();
+    for word in [long(&word), word] {
+        let max_output_bytes = (2 * word.len() as u64).next_multiple_of(64 << 10) + 4000;
+        let cell = Cell::new(JailSettings { max_output_bytes, ..settings(misbehave()) });
+        let outcome = sanitise(&cell, &word).await.unwrap();
+        let held = matches!(outcome, TransformOutcome::Held { reason: HoldReason::TransformKilled, .. });
+        assert!(held, "{outcome:?}");
         assert_eq!(cell.ends(), [ExitCause::Protocol]);
     }
 }

@@ -87,7 +87,7 @@ async fn the_object_is_read_from_its_beginning_by_each_run() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"object").unwrap();
     let on_disk = Spooled::new(file, 6, Sha256Digest::from_bytes([0; 32]), ());
-    for object in [on_disk, in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
+    for object in [on_disk, in_memory(SIZE | SealFlags::WRITE), in_memory(SIZE | SealFlags::FUTURE_WRITE)] {
         for from in [SeekFrom::End(0), SeekFrom::Start(3)] {
             object.file().seek(from).unwrap();
             let at = object.file().stream_position().unwrap();
@@ -101,6 +101,9 @@ async fn the_object_is_read_from_its_beginning_by_each_run() {
     }
 }
 
+/// What keeps a file as long as it is.
+const SIZE: SealFlags = SealFlags::GROW.union(SealFlags::SHRINK);
+
 fn in_memory(seals: SealFlags) -> Spooled {
     let mut file = fs::File::from(memfd_create("object", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
     file.write_all(b"object").unwrap();
@@ -110,14 +113,17 @@ fn in_memory(seals: SealFlags) -> Spooled {
 
 #[tokio::test]
 async fn an_object_in_memory_is_sealed_or_not_handed_out() {
-    let answer = launcher().run(&program(inmate(), &["read"]), &in_memory(SealFlags::GROW)).await;
-    assert!(matches!(answer, Err(ProgramJailError::Object { .. })), "{answer:?}");
+    let (launcher, write) = (launcher(), SealFlags::WRITE);
+    for seals in [SIZE, write, SealFlags::FUTURE_WRITE, write | SealFlags::GROW, write | SealFlags::SHRINK] {
+        let answer = launcher.run(&program(inmate(), &["read"]), &in_memory(seals)).await;
+        assert!(matches!(answer, Err(ProgramJailError::Object { .. })), "{seals:?}: {answer:?}");
+    }
 }
 
 #[tokio::test]
 async fn the_object_can_be_opened_by_its_name_too() {
     let launcher = launcher();
-    for object in [spooled(b"object"), in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
+    for object in [spooled(b"object"), in_memory(SIZE | SealFlags::WRITE), in_memory(SIZE | SealFlags::FUTURE_WRITE)] {
         for path in ["/dev/stdin", "/proc/self/fd/0"] {
             let end = launcher.run(&program(inmate(), &["open", path]), &object).await.unwrap();
             assert!(matches!(&end, ProgramEnd::Exited { answer, .. } if answer == b"done\n"), "{path}: {end:?}");
@@ -128,8 +134,8 @@ async fn the_object_can_be_opened_by_its_name_too() {
 #[tokio::test]
 async fn the_object_cannot_be_written() {
     let launcher = launcher();
-    for object in [spooled(b"object"), in_memory(SealFlags::WRITE), in_memory(SealFlags::FUTURE_WRITE)] {
-        for deed in ["write-object", "reopen-object", "map-object", "remap-object", "cut-object"] {
+    for object in [spooled(b"object"), in_memory(SIZE | SealFlags::WRITE), in_memory(SIZE | SealFlags::FUTURE_WRITE)] {
+        for deed in ["write-object", "reopen-object", "map-object", "remap-object", "cut-object", "empty-object"] {
             let end = launcher.run(&program(inmate(), &[deed]), &object).await.unwrap();
             match end {
                 ProgramEnd::Exited { code: 0, answer, .. } => assert_ne!(answer, b"done\n", "{deed}"),
@@ -155,7 +161,8 @@ async fn what_is_refused_is_refused_with_an_error() {
         ("thread", [forbidden, libc::EAGAIN]),
         ("thread-in-namespace", [forbidden, forbidden]),
         ("exec", [forbidden, forbidden]),
-        ("exec-again", [libc::EBADF, libc::EBADF]),
+        ("exec-again", [forbidden, forbidden]),
+        ("exec-path", [forbidden, forbidden]),
         ("exec-descriptor", [forbidden, forbidden]),
         ("tcp", [forbidden, forbidden]),
         ("listen", [forbidden, forbidden]),
@@ -166,6 +173,7 @@ async fn what_is_refused_is_refused_with_an_error() {
         ("make-file", [denied, denied]),
         ("make-folder", [forbidden, forbidden]),
         ("make-memory", [forbidden, forbidden]),
+        ("empty-object", [forbidden, forbidden]),
         ("remove", [forbidden, forbidden]),
         ("mode", [forbidden, forbidden]),
         ("own-memory", [denied, denied]),
@@ -228,6 +236,9 @@ async fn only_what_is_named_can_be_read() {
     assert_eq!(answer(&program(inmate(), &["write-nowhere"])).await, "done");
     let named = JailedProgram { readable: vec![secret.into()], ..program(inmate(), &["open", secret]) };
     assert_eq!(answer(&named).await, "done");
+    let emptying = JailedProgram { readable: vec![secret.into()], ..program(inmate(), &["empty-file", secret]) };
+    assert_eq!(answer(&emptying).await, libc::EPERM.to_string());
+    assert!(fs::metadata(secret).unwrap().len() > 0);
     let named = JailedProgram { readable: vec![folder.into()], ..program(inmate(), &["list", folder]) };
     assert_eq!(answer(&named).await, "done");
     let missing = JailedProgram { readable: vec!["/nonexistent".into()], ..program(inmate(), &["read"]) };

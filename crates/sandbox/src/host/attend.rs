@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg},
 };
 use tokio::{
@@ -293,6 +293,8 @@ fn receive(wire: &OwnedFd) -> io::Result<Option<Word>> {
         other => other,
     };
     match received {
+        // A packet may be empty, too. Only where more lies behind it is it told from an end.
+        Ok((0, _)) if ioctl_fionread(wire)? > 0 => Ok(Some(Word::Nonsense("said an empty word".into()))),
         Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Some(Word::HungUp)),
         Ok((len, _)) => Ok(Some(match ToHost::decode(&buffer[..len]) {
             Ok(message) => Word::Message(message),

@@ -165,8 +165,9 @@ impl Jail {
         (limits, deadline): (ImageLimits, Deadline),
     ) -> Result<Ending, Stop> {
         let Done::Encoded(announced) = done else { return Err(another(&mut encoder)) };
-        let len = check::files(&announced, expected, self.settings.max_output_bytes);
-        let len = len.map_err(|lie| judged_false(&mut encoder, lie))?;
+        // Where the setting is not in whole pages, the memory is less.
+        let room = output.metadata().map_err(lacking("output"))?.len().min(self.settings.max_output_bytes);
+        let len = check::files(&announced, expected, room).map_err(|lie| judged_false(&mut encoder, lie))?;
         let Encoded { artefacts, thumbhash } = announced;
 
         let written = self.hand_over(&mut encoder, &output, len, deadline).await?;
@@ -212,6 +213,7 @@ impl Jail {
                 child.judged(ExitCause::Refused);
                 Err(Stop::Over(Ending::Refused(refusal)))
             }
+            (ExitCause::Done, _) => Err(judged_false(child, "hung up before it answered".into())),
             (cause, last) => Err(self.stopped(cause, end.detail, last)),
         }
     }

@@ -29,7 +29,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use self::target::Target;
+use self::{filter::Execution, target::Target};
 use super::{EXIT_SET_UP, MissingLayer, confine, limits, line::wire, process, process::exit, require, say};
 use crate::{
     layer::Layer,
@@ -42,6 +42,8 @@ const DESCRIPTORS: u64 = 64;
 const PROGRAM_FD: i32 = 64;
 const WIRE_FD: i32 = 65;
 
+/// Of the program: its descriptor is what is executed.
+static NO_PATH: &CStr = c"";
 /// All the environment there is.
 const ENVIRONMENT: [&CStr; 3] = [c"PATH=/usr/local/bin:/usr/bin:/bin", c"LANG=C.UTF-8", c"HOME=/nonexistent"];
 
@@ -58,12 +60,12 @@ pub(super) fn launch(order: &Launch) -> ! {
 
 /// Everything that the last step needs, which can take no more memory and open no more files.
 struct Ready {
-    arguments: Pointers,
-    environment: Pointers,
+    execution: Execution,
     complaint: OwnedFd,
     wire: OwnedFd,
-    // Its descriptor's number is in the filter.
+    // Its descriptor's number is in the filter, and so are the places of its words.
     _program: OwnedFd,
+    _words: [Pointers; 2],
 }
 
 /// Every layer, in the one order that works.
@@ -76,14 +78,18 @@ fn enter(order: &Launch) -> Result<Ready, MissingLayer> {
     let Words { arguments, readable, complaint } = Words::receive(order)?;
     let target = Target::resolve(arguments)?;
     files::allow_only(&target, &readable)?;
-    let filters = filter::compile(order.threads)?;
+    let arguments = Pointers::to(target.arguments);
+    let environment = Pointers::to(ENVIRONMENT.into_iter().map(CStr::to_owned).collect());
+    let execution =
+        Execution { path: NO_PATH.as_ptr(), arguments: arguments.as_ptr(), environment: environment.as_ptr() };
+    let filters = filter::compile(order.threads, execution)?;
     let descriptor = |fd, number| keep(fd, number).map_err(MissingLayer::because(Layer::Descriptors));
     let ready = Ready {
         wire: descriptor(wire(), WIRE_FD)?,
         _program: descriptor(target.file.as_fd(), PROGRAM_FD)?,
-        arguments: Pointers::to(target.arguments),
-        environment: Pointers::to(ENVIRONMENT.into_iter().map(CStr::to_owned).collect()),
+        execution,
         complaint,
+        _words: [arguments, environment],
     };
     drop(target.file);
     process::reset_all_signals()?;
@@ -104,16 +110,10 @@ impl Ready {
         if tell(&self.wire, &ToHost::Ready).is_err() {
             exit(super::EXIT_WIRE);
         }
+        let Execution { path, arguments, environment } = self.execution;
         // SAFETY: the path is a C string, both arrays end with a null pointer, and what they point to lives in `self`.
         unsafe {
-            libc::syscall(
-                libc::SYS_execveat,
-                PROGRAM_FD,
-                c"".as_ptr(),
-                self.arguments.as_ptr(),
-                self.environment.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            libc::syscall(libc::SYS_execveat, PROGRAM_FD, path, arguments, environment, libc::AT_EMPTY_PATH);
         }
         let failed = io::Error::last_os_error();
         let told = tell(&self.wire, &ToHost::SetUpFailed { layer: Layer::Program, detail: Text::of(failed) });

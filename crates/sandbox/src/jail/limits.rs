@@ -27,13 +27,13 @@ pub(super) fn offer_to_oom_killer() -> Result<(), MissingLayer> {
 /// allowed at all.
 pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(), MissingLayer> {
     one_arena();
+    limit_cpu(set_up.cpu_ms)?;
     for (resource, limit) in [
         (Resource::Core, 0),
         (Resource::Memlock, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
         (Resource::Stack, STACK_BYTES),
-        (Resource::Cpu, cpu_seconds(set_up.cpu_ms)),
         (Resource::As, mapped.all.saturating_add(set_up.memory_bytes)),
         // Giving back the input or the output makes room under the limit above, but not under this one.
         (Resource::Data, mapped.data.saturating_add(set_up.memory_bytes)),
@@ -45,12 +45,8 @@ pub(super) fn limit_resources(set_up: &SetUp, mapped: MappedBytes) -> Result<(),
 }
 
 /// Resource limits for a program that this process becomes, which begins with nothing mapped.
-///
-/// A program can have a handler for SIGXCPU, which is sent at the first of the two limits on CPU time, but none for what
-/// is sent a second later.
 pub(super) fn limit_program(order: &Launch, descriptors: u64) -> Result<(), MissingLayer> {
-    let cpu_seconds = cpu_seconds(order.cpu_ms);
-    limit_to(Resource::Cpu, cpu_seconds, cpu_seconds.saturating_add(1))?;
+    limit_cpu(order.cpu_ms)?;
     if !order.threads {
         limit_to(Resource::Nproc, 0, 0)?;
     }
@@ -67,9 +63,11 @@ pub(super) fn limit_program(order: &Launch, descriptors: u64) -> Result<(), Miss
     Ok(())
 }
 
-/// The limit is in seconds and for a timer that fails, so it comes later.
-const fn cpu_seconds(cpu_ms: u64) -> u64 {
-    cpu_ms.div_ceil(1000).saturating_add(1)
+/// The limit is in seconds and for a timer that fails, so it comes later: SIGXCPU, which tells what it is for, and a
+/// second after it SIGKILL, for which a program can have no handler.
+fn limit_cpu(cpu_ms: u64) -> Result<(), MissingLayer> {
+    let seconds = cpu_ms.div_ceil(1000).saturating_add(1);
+    limit_to(Resource::Cpu, seconds, seconds.saturating_add(1))
 }
 
 fn limit_to(resource: Resource, current: u64, maximum: u64) -> Result<(), MissingLayer> {

@@ -128,7 +128,9 @@ fn check_frames(chunks: &mut Chunks<'_>, image: &Image, frames: u32) -> Result<(
         if right { Ok(()) } else { Err("its frames are numbered wrongly".to_owned()) }
     };
     for index in 0..frames {
-        let control = chunks.expect(*b"fcTL")?.first_chunk::<26>().ok_or(CUT)?;
+        let control = chunks.expect(*b"fcTL")?;
+        let control: &[u8; 26] =
+            control.try_into().map_err(|_| format!("a frame's control of {} bytes", control.len()))?;
         let number = |at: usize| u32::from_be_bytes([control[at], control[at + 1], control[at + 2], control[at + 3]]);
         next(&[control[0], control[1], control[2], control[3]])?;
         let (width, height, x, y) = (number(4), number(8), number(12), number(16));

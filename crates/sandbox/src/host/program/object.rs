@@ -23,8 +23,12 @@ impl MemoryDevice {
     /// Another opening of the object's file.
     pub(super) fn reopen(self, object: &Spooled) -> io::Result<OwnedFd> {
         let in_memory = fstat(object)?.st_dev == self.0;
-        if in_memory && !fcntl_get_seals(object)?.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
-            return Err(io::Error::other("it is in memory and not sealed against being written"));
+        if in_memory {
+            let seals = fcntl_get_seals(object)?;
+            let kept = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);
+            if !kept || !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
+                return Err(io::Error::other("it is in memory and not sealed against being written, cut and extended"));
+            }
         }
         let path = format!("/proc/self/fd/{}", object.as_fd().as_raw_fd());
         Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)

@@ -51,8 +51,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_pselect6,
     libc::SYS_fadvise64,
-    // Looking at files. Landlock decides which of them open.
-    libc::SYS_openat,
+    // Looking at files.
     libc::SYS_getdents64,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -119,7 +118,6 @@ const ALLOWED: &[c_long] = &[
 /// What older interpreters call on this architecture only, each with a newer call above.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[c_long] = &[
-    libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_access,
@@ -309,14 +307,47 @@ const NEW_NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
+/// Calls that open files, and which argument has the flags. Landlock decides which of them open for what, and knows
+/// nothing before Linux 6.2 of a file that is emptied as it is opened: that is for those who may write it.
+#[cfg(target_arch = "x86_64")]
+const OPENING: [(c_long, u8); 2] = [(libc::SYS_openat, 2), (libc::SYS_open, 1)];
+/// There is one here.
+#[cfg(target_arch = "aarch64")]
+const OPENING: [(c_long, u8); 1] = [(libc::SYS_openat, 2)];
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 /// The filters, one for each answer. The kernel asks all, the last one first, and the sternest answer counts; of two
 /// error numbers it is the later filter's.
 pub(super) struct Filters([BpfProgram; 3]);
 
+/// The one execution that there is, down to where its words lie. Of a path no filter sees what it says; the program that
+/// begins has another memory, and does not know these places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Execution {
+    pub(super) path: *const libc::c_char,
+    pub(super) arguments: *const *const libc::c_char,
+    pub(super) environment: *const *const libc::c_char,
+}
+
+impl Execution {
+    /// Conditions of which all hold of it, and of any other execution not all.
+    fn conditions(self, is: &SeccompCmpOp) -> Result<Vec<SeccompCondition>, BackendError> {
+        let word = |index, value| SeccompCondition::new(index, SeccompCmpArgLen::Dword, is.clone(), value);
+        let pointer =
+            |index, place: usize| SeccompCondition::new(index, SeccompCmpArgLen::Qword, is.clone(), place as u64);
+        Ok(vec![
+            word(0, number(PROGRAM_FD))?,
+            pointer(1, self.path.addr())?,
+            pointer(2, self.arguments.addr())?,
+            pointer(3, self.environment.addr())?,
+            word(4, number(libc::AT_EMPTY_PATH))?,
+        ])
+    }
+}
+
 /// While there is memory to compile them in.
-pub(super) fn compile(threads: bool) -> Result<Filters, MissingLayer> {
+pub(super) fn compile(threads: bool, execution: Execution) -> Result<Filters, MissingLayer> {
     let missing = MissingLayer::because(Layer::Seccomp);
     let compile = |rules: Rules, otherwise, matched| -> Result<BpfProgram, BackendError> {
         SeccompFilter::new(rules, otherwise, matched, TargetArch::try_from(ARCH)?)?.try_into()
@@ -324,8 +355,9 @@ pub(super) fn compile(threads: bool) -> Result<Filters, MissingLayer> {
     let pid = std::process::id();
     let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let allowed = allowed(pid, threads).and_then(|rules| compile(rules, unknown, SeccompAction::Allow));
-    let refused = self::refused(pid, threads).and_then(|rules| compile(rules, SeccompAction::Allow, refused));
+    let allowed = allowed(pid, threads, execution).and_then(|rules| compile(rules, unknown, SeccompAction::Allow));
+    let refused =
+        self::refused(pid, threads, execution).and_then(|rules| compile(rules, SeccompAction::Allow, refused));
     let killed = compile(always(&[KILLED, KILLED_HERE]), SeccompAction::Allow, SeccompAction::KillProcess);
     let killed = syscalls::signed(killed.map_err(&missing)?)?;
     Ok(Filters([allowed.map_err(&missing)?, refused.map_err(&missing)?, killed]))
@@ -354,7 +386,7 @@ fn always(lists: &[&[c_long]]) -> Rules {
     lists.iter().copied().flatten().map(|&call| (call, Vec::new())).collect()
 }
 
-fn allowed(pid: u32, threads: bool) -> Result<Rules, BackendError> {
+fn allowed(pid: u32, threads: bool, execution: Execution) -> Result<Rules, BackendError> {
     let mut rules = always(&[ALLOWED, ALLOWED_HERE]);
     let one_of = |index, values: &mut dyn Iterator<Item = u64>| {
         values.map(|value| all(&[(index, SeccompCmpOp::Eq, value)])).collect::<Result<Vec<_>, _>>()
@@ -369,7 +401,12 @@ fn allowed(pid: u32, threads: bool) -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_setitimer, vec![all(&[(0, SeccompCmpOp::Eq, number(libc::ITIMER_REAL))])?]);
     // Limits are asked for, never set.
     rules.insert(libc::SYS_prlimit64, vec![pointer(2, SeccompCmpOp::Eq)?]);
-    rules.insert(libc::SYS_execveat, vec![all(&[(0, SeccompCmpOp::Eq, number(PROGRAM_FD))])?]);
+    rules.insert(libc::SYS_execveat, vec![SeccompRule::new(execution.conditions(&SeccompCmpOp::Eq)?)?]);
+    for (call, flags) in OPENING {
+        let opened = |mask: i32, as_these: i32| all(&[(flags, SeccompCmpOp::MaskedEq(number(mask)), number(as_these))]);
+        let emptied = |for_what: i32| opened(libc::O_TRUNC | libc::O_ACCMODE, libc::O_TRUNC | for_what);
+        rules.insert(call, vec![opened(libc::O_TRUNC, 0)?, emptied(libc::O_WRONLY)?, emptied(libc::O_RDWR)?]);
+    }
     if threads {
         let thread = number(libc::CLONE_THREAD);
         let decisive = SeccompCmpOp::MaskedEq(thread | number(NEW_NAMESPACES));
@@ -379,11 +416,17 @@ fn allowed(pid: u32, threads: bool) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-fn refused(pid: u32, threads: bool) -> Result<Rules, BackendError> {
+fn refused(pid: u32, threads: bool, execution: Execution) -> Result<Rules, BackendError> {
     let mut rules = always(&[REFUSED, REFUSED_HERE]);
     rules.insert(libc::SYS_kill, vec![all(&[(0, SeccompCmpOp::Ne, pid.into())])?]);
     rules.insert(libc::SYS_tgkill, vec![all(&[(0, SeccompCmpOp::Ne, pid.into())])?]);
-    rules.insert(libc::SYS_execveat, vec![all(&[(0, SeccompCmpOp::Ne, number(PROGRAM_FD))])?]);
+    let another = execution.conditions(&SeccompCmpOp::Ne)?.into_iter().map(|one| SeccompRule::new(vec![one]));
+    rules.insert(libc::SYS_execveat, another.collect::<Result<_, _>>()?);
+    for (call, flags) in OPENING {
+        let decisive = SeccompCmpOp::MaskedEq(number(libc::O_TRUNC | libc::O_ACCMODE));
+        let emptied = |for_what: i32| all(&[(flags, decisive.clone(), number(libc::O_TRUNC | for_what))]);
+        rules.insert(call, vec![emptied(libc::O_RDONLY)?, emptied(libc::O_ACCMODE)?]);
+    }
     rules.insert(libc::SYS_prlimit64, vec![pointer(2, SeccompCmpOp::Ne)?]);
     let process = SeccompCmpOp::MaskedEq(number(libc::CLONE_THREAD));
     rules.insert(libc::SYS_clone, if threads { vec![all(&[(0, process, 0)])?] } else { Vec::new() });
