@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow};
 use lazaret_core::{
     ScannerName, Timestamp,
-    ports::{QueueError, StoreError},
+    ports::{QueueError, StoreError, TransformError},
 };
 use lazaret_pipeline::{Bus, Station, Sweeper, Verdicts, Worker, WorkerSettings};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -111,9 +111,13 @@ pub fn termination() -> Result<CancellationToken> {
 }
 
 impl Service {
-    /// An error where store or queue refuse us: waiting would not help. What is merely down is waited for.
+    /// An error where store or queue refuse us or the jail is not whole: waiting would not help. What is merely down is
+    /// waited for.
     pub async fn require_access(&self) -> Result<()> {
         let station = &self.wired.station;
+        if let Err(error @ TransformError::Unconfined { .. }) = station.transformer.self_test().await {
+            return Err(error.into());
+        }
         for bucket in [&station.settings.bucket, &station.settings.published_bucket] {
             if let Err(error @ StoreError::Refused { .. }) = station.store.check(bucket).await {
                 return Err(error.into());

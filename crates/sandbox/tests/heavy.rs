@@ -27,7 +27,7 @@ use crate::{
 const JOBS: usize = 10_000;
 const AT_ONCE: usize = 4;
 
-/// How a job can end, each in every place where it can.
+/// How a job can end by its own doing, each in every place where it can.
 const DEEDS: [&str; 18] = [
     "done",
     "refuse",

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, value_parser};
 
 use crate::packages::{self, C_BUILD, CXX};
 use crate::tools::{self, CARGO_FUZZ};
@@ -17,13 +17,15 @@ use crate::{child, say};
 /// What a jailed process may have is less; what the sanitiser needs beside it is more.
 const MEMORY_MIB: u32 = 4096;
 const INPUT_BYTES: u32 = 64 << 10;
+/// One input. The jail gives a process 5 s of CPU time by default; the sanitiser makes everything some times slower.
+const INPUT_SECONDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
     /// `crate/target`, such as `sandbox/wire`; all there are without one
     targets: Vec<String>,
     /// How long each target runs, its build not counted
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
 }
 
@@ -68,9 +70,13 @@ fn one(workspace: &Workspace, target: &Target, seconds: u32) -> Result<bool> {
     command.current_dir(workspace.root.join("crates").join(&target.package));
     command.args(["run", "--target-dir"]).arg(workspace.fuzz()).arg(&target.name);
     command.arg(corpus).args(seeds(&workspace.root, &target.package));
+    // What was found once is tried again until it is mended.
+    let findings = fuzz_folder(&workspace.root, &target.package).join("artifacts").join(&target.name);
+    command.args(findings.is_dir().then_some(findings));
     command.arg("--").args([
         format!("-max_total_time={seconds}"),
         format!("-max_len={INPUT_BYTES}"),
+        format!("-timeout={INPUT_SECONDS}"),
         format!("-rss_limit_mb={MEMORY_MIB}"),
     ]);
     // The pinned stable compiler takes the sanitiser's flags. What a decoder forgets ends with its process, so leaks

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     process::Command,
     time::Duration,
 };
@@ -80,6 +80,20 @@ async fn wrong_credentials() -> Result<()> {
     station.set("storage.access_key_id", &dev.ready.access_key_id);
     let ended = station.run(&["sweep"])?;
     assert_one_line(&ended, FAILED, &words);
+    Ok(())
+}
+
+/// A jail that one attempt gets out of, and one that lacks a layer: no worker begins.
+#[tokio::test]
+async fn no_whole_jail() -> Result<()> {
+    let mut station = Station::new().await?;
+    for (name, words) in [("survives-fork", "fork"), ("without-landlock", "landlock")] {
+        let program = station.folder.path().join(name);
+        symlink(lazaret_tests::program::program("examples/misbehave"), &program)?;
+        station.set("sandbox.program", program.to_string_lossy());
+        let ended = station.run(&["worker"])?;
+        assert_one_line(&ended, FAILED, &["jail", words]);
+    }
     Ok(())
 }
 

@@ -87,6 +87,26 @@ fn another_size_format_or_number_of_frames_is_refused() {
     }
 }
 
+/// A chunk of a PNG with these bytes behind its own, and a right checksum.
+fn with_longer_chunk(file: &[u8], kind: &[u8], more: &[u8]) -> Vec<u8> {
+    let at = memchr::memmem::find(file, kind).expect("such a chunk");
+    let len = u32::from_be_bytes(file[at - 4..at].try_into().unwrap()) as usize;
+    let body = [&file[at..at + 4 + len], more].concat();
+    let longer = u32::try_from(len + more.len()).unwrap().to_be_bytes();
+    let checksum = crc32fast::hash(&body).to_be_bytes();
+    [&file[..at - 4], &longer, &body, &checksum, &file[at + 8 + len..]].concat()
+}
+
+#[test]
+fn nothing_lies_behind_what_a_chunk_has_to_say() {
+    let out = encoded(&Scene::animation(Layout::Rgba), &task(OutputFormat::Png));
+    let (file, artefact) = out.file(0);
+    assert_eq!(with_longer_chunk(file, b"fcTL", b""), file);
+    for kind in [b"IHDR", b"acTL", b"fcTL", b"IEND"] {
+        refused(&with_longer_chunk(file, kind, b"anything at all"), artefact);
+    }
+}
+
 #[test]
 fn files_lie_one_behind_the_other() {
     let out = encoded(

@@ -86,6 +86,12 @@ def jpeg(cases):
     for sampling in ("4:4:4", "4:2:2", "4:2:0"):
         add(f"baseline-{sampling.replace(':', '')}", subsampling=sampling)
         add(f"progressive-{sampling.replace(':', '')}", subsampling=sampling, progressive=True)
+    # Even sides and half the colour resolution: where JPEG is wanted, these stay planes from decoder to encoder.
+    for width, height in ((100, 66), (96, 64), (34, 18)):
+        add(f"planes-{width}x{height}", Image.fromarray(scene.photo(width, height)), subsampling="4:2:0")
+    even = photo.crop((0, 0, 100, 66))
+    add("planes-restart-markers", even, subsampling="4:2:0", restart_marker_blocks=3)
+    add("planes-quality-30", even, subsampling="4:2:0", quality=30)
     add("restart-markers", restart_marker_blocks=3)
     add("progressive-restart-markers", restart_marker_rows=1, progressive=True)
     add("grey", photo.convert("L"))
